@@ -1,0 +1,1 @@
+"""What crosses the wire: records, topics, and how bytes become records."""

@@ -1,0 +1,1 @@
+"""The steps between the wire and the core: every edge of Headwater."""
