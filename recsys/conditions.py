@@ -1,0 +1,77 @@
+"""Condition masks: which rows of the catalogue a condition allows.
+
+In: constraints (typed by `recsys.dialogue`, or sent with a request) and a Catalogue. Out: bool[rows], so that a
+condition is one AND and can never be broken by what is offered. What the words of an item decide is checked once a row
+(a row's text never changes) and remembered across snapshots; prices are compared as columns.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.catalogue import Catalogue
+from recsys.dialogue.conditions import satisfies
+from schemas.constraints import Constraint
+from schemas.items import Item
+
+REMEMBERED = 256
+Bools = npt.NDArray[np.bool_]
+
+
+class ConditionMasks:
+    """The memory of condition checks; shared by successive Worlds of one process, used by one thread."""
+
+    def __init__(self) -> None:
+        self._checked: OrderedDict[tuple[str, str, str], Bools] = OrderedDict()
+
+    def allowed(self, catalogue: Catalogue, constraints: Sequence[Constraint]) -> Bools:
+        """bool[rows]: the rows that satisfy all of them."""
+        mask = np.ones(catalogue.rows, bool)
+        for constraint in constraints:
+            mask &= _price(catalogue, constraint) if constraint.name == "price" else self._words(catalogue, constraint)
+        return mask
+
+    def _words(self, catalogue: Catalogue, constraint: Constraint) -> Bools:
+        key = (constraint.name, constraint.op, repr(constraint.value))
+        known = self._checked.pop(key, None)
+        done = 0 if known is None else len(known)
+        if known is None or done < catalogue.rows:
+            check = _checker(constraint)
+            rest = np.fromiter(map(check, catalogue.items[done:]), bool, catalogue.rows - done)
+            known = rest if known is None else np.concatenate([known, rest])
+        self._checked[key] = known
+        if len(self._checked) > REMEMBERED:
+            self._checked.popitem(last=False)
+        return known[: catalogue.rows]
+
+
+def _price(catalogue: Catalogue, constraint: Constraint) -> Bools:
+    """A price in another currency than the named one, or no price at all, satisfies nothing."""
+    value = float(constraint.value) if isinstance(constraint.value, int | float) else np.nan
+    # compared as the item states it: float32 columns would let 500.00001 pass for 500
+    amounts = np.fromiter((i.price.amount if i.price else np.nan for i in catalogue.items), float, catalogue.rows)
+    with np.errstate(invalid="ignore"):
+        mask: Bools = {"<=": amounts <= value, ">=": amounts >= value}.get(constraint.op, amounts == value)
+    if constraint.unit:
+        mask = mask & (catalogue.currency == catalogue.currency_names.of.get(constraint.unit.upper(), -2))
+    return mask
+
+
+def _checker(constraint: Constraint) -> Callable[[Item], bool]:
+    """`satisfies` for one constraint; what depends on the categories or the brand alone is worked out once a value."""
+    seen: dict[object, bool] = {}
+    if constraint.name not in ("category", "brand"):
+        return lambda item: satisfies(item, constraint)
+
+    def check(item: Item) -> bool:
+        value = tuple(item.categories) if constraint.name == "category" else item.brand
+        found = seen.get(value)
+        if found is None:
+            found = seen[value] = satisfies(item, constraint)
+        return found
+
+    return check

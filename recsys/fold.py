@@ -1,0 +1,168 @@
+"""Fold: one event changes its User. The left end of the step; no ranking, no catalogue, no clock.
+
+In: a private clone of the User and an event, in the order of the log. Out: the same clone, changed. What an event
+means for the *offer* (is a ranking due, what constrains it) is decided in `recsys.step`.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import numpy as np
+
+from recsys.actions import weigh
+from recsys.keys import item_key
+from recsys.policy import Policy
+from recsys.user import (
+    EPOCH_2000_S,
+    HISTORY,
+    HISTORY_ROW,
+    HISTORY_STEP_S,
+    KEY_MASK,
+    RECENT,
+    RECENT_ROW,
+    SHOWN,
+    STATEMENTS,
+    TRAITS,
+    WORDS,
+    WORDS_CHARS,
+    Statement,
+    User,
+    Words,
+)
+from schemas.events import Forget, Impression, Interaction, ProfileEdit, Traits
+
+_LATEST_S = 2**32 - 1
+_ROW = RECENT_ROW.size
+_HISTORY_LATEST = (1 << 12) - 1
+
+
+def event_seconds(ts_ms: int) -> int:
+    """Event time in whole seconds, clamped to what a row can hold (1970 to 2106)."""
+    return min(max(ts_ms // 1000, 0), _LATEST_S)
+
+
+def touch_session(user: User, ts_s: int, session_id: str | None, policy: Policy) -> None:
+    """A session ends with another session_id, or after a gap without events."""
+    other = session_id is not None and user.session_id is not None and session_id != user.session_id
+    if other or ts_s - user.last_s > policy.session_gap_minutes * 60:
+        user.session_start_s = ts_s
+    if session_id is not None:
+        user.session_id = session_id[:64]
+    user.last_s = max(user.last_s, ts_s)
+
+
+def fold_interaction(user: User, event: Interaction, policy: Policy) -> None:
+    """Adds a row of evidence; the oldest recent row, if that overflows, moves into history."""
+    code, weight = weigh(event.action, event.value, policy)
+    ts_s = event_seconds(event.ts)
+    user.recent += RECENT_ROW.pack(item_key(event.item_id) | code << 48, ts_s, weight)
+    user.recent_ids += (event.event_id,)
+    if len(user.recent_ids) > RECENT:
+        packed, old_s, _ = RECENT_ROW.unpack_from(user.recent)
+        user.recent = user.recent[_ROW:]
+        user.recent_ids = user.recent_ids[1:]
+        user.history = _into_history(user.history, packed, old_s)
+    if event.text:
+        add_words(user, event.event_id, ts_s, event.text)
+
+
+def _into_history(history: bytes, packed: int, ts_s: int) -> bytes:
+    """An item stands in history once, with its latest action; the oldest item falls off the end."""
+    key = (packed & KEY_MASK).to_bytes(6, "little")
+    at = history.find(key)
+    while at >= 0 and at % 8:
+        at = history.find(key, at + 1)
+    if at >= 0:
+        history = history[:at] + history[at + 8 :]
+    steps = min(max((ts_s - EPOCH_2000_S) // HISTORY_STEP_S, 0), _HISTORY_LATEST)
+    return (history + HISTORY_ROW.pack(packed | steps << 52))[-8 * HISTORY :]
+
+
+def add_words(user: User, event_id: str, ts_s: int, text: str) -> None:
+    """Keeps the beginning of a text of the user's own."""
+    text = " ".join(text[: 4 * WORDS_CHARS].split())[:WORDS_CHARS]
+    if text:
+        user.words = (*user.words, Words(event_id, ts_s, text))[-WORDS:]
+
+
+def fold_impression(user: User, event: Impression) -> None:
+    """Counts how often an item was shown: u64 rows of key | count << 48, least recently shown first."""
+    rows = {int(r) & KEY_MASK: int(r) >> 48 for r in np.frombuffer(user.shown, "<u8")}
+    for item_id in event.item_ids[:100]:
+        key = item_key(item_id)
+        rows[key] = min(rows.pop(key, 0) + 1, 0xFFFF)
+    user.shown = b"".join(HISTORY_ROW.pack(k | n << 48) for k, n in list(rows.items())[-SHOWN:])
+
+
+def fold_traits(user: User, event: Traits) -> None:
+    """Merges; null removes; the newest `TRAITS` names stay."""
+    traits = dict(user.traits)
+    for name, value in event.attributes.items():
+        traits.pop(name, None)
+        if value is not None:
+            traits[name[:64]] = value[:200] if isinstance(value, str) else value
+    user.traits = dict(list(traits.items())[-TRAITS:])
+    user.traits_event = event.event_id if user.traits else None
+
+
+def statement_id_of(text: str) -> str:
+    return "s" + blake2b(text.encode(), digest_size=5).hexdigest()
+
+
+def fold_profile_edit(user: User, event: ProfileEdit) -> tuple[str, str]:
+    """(statement id, outcome). `add` keeps the user's own sentence, `pin` and `mute` mark one, `remove` takes an added
+    one away and mutes a derived one, so that it does not come back with the next event."""
+    text = (event.statement or "").strip()[:WORDS_CHARS]
+    sid = event.statement_id or statement_id_of(text)
+    rest = tuple(s for s in user.statements if s.statement_id != sid)
+    old = next((s for s in user.statements if s.statement_id == sid), None)
+    outcome = {"add": "added", "pin": "pinned", "mute": "muted", "remove": "removed"}[event.op]
+    if event.op == "remove" and old is not None and old.state == "added":
+        user.statements = rest
+    else:
+        state = "muted" if event.op == "remove" else outcome
+        kept = text or (old.text if old else "")
+        user.statements = (*rest, Statement(sid, state, kept))[-STATEMENTS:]
+    return sid, outcome
+
+
+def fold_forget(user: User, event: Forget) -> tuple[User, dict[str, int]]:
+    """(what is left, what was removed by kind). Scope `all` leaves a new user; the caller erases the stored one."""
+    before = _census(user)
+    if event.scope == "all":
+        return User.new(user.user_id), before
+    if event.scope == "session":
+        since, until = user.session_start_s, _LATEST_S
+    else:
+        since = event_seconds(event.since) if event.since is not None else 0
+        until = event_seconds(event.until) if event.until is not None else _LATEST_S
+    left = user.clone()
+    rows, ids = [], []
+    for at, event_id in enumerate(user.recent_ids):
+        row = user.recent[at * _ROW : (at + 1) * _ROW]
+        if not since <= RECENT_ROW.unpack(row)[1] <= until:
+            rows.append(row)
+            ids.append(event_id)
+    left.recent, left.recent_ids = b"".join(rows), tuple(ids)
+    past = np.frombuffer(user.history, "<u8")
+    start = (past >> np.uint64(52)).astype(np.int64) * HISTORY_STEP_S + EPOCH_2000_S
+    # a history row knows its time to four days: whatever may lie inside the window goes
+    left.history = past[(start + HISTORY_STEP_S <= since) | (start > until)].tobytes()
+    left.words = tuple(w for w in user.words if not since <= w.ts_s <= until)
+    left.constraints = ()
+    left.shown = b""
+    left.open = ()
+    after = _census(left)
+    return left, {kind: n - after[kind] for kind, n in before.items()}
+
+
+def _census(user: User) -> dict[str, int]:
+    return {
+        "interactions": len(user.recent_ids) + len(user.history) // 8,
+        "texts": len(user.words),
+        "traits": len(user.traits),
+        "statements": len(user.statements),
+        "constraints": len(user.constraints),
+        "open_recommendations": len(user.open),
+    }

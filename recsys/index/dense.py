@@ -1,0 +1,150 @@
+"""Dense index: the rows nearest to a vector by inner product, on FAISS.
+
+Immutable like all of the World: a frozen FAISS index over the rows that had vectors when it was built, and a short
+tail of newer rows that is searched exactly. When the tail grows, whoever builds Worlds calls `rebuilt` (off the hot
+path) and swaps. Up to `EXACT` vectors the main part is exact; above, it is IVF, and on a GPU the flat index moves there.
+
+Results must not depend on how queries were batched. FAISS takes other code paths for other batch sizes, so exact
+search always runs in padded blocks of `BLOCK` queries, and IVF ranks its cells in such blocks and scans one query at a
+time. The similarities returned order candidates only; features take their own from the vectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+EXACT = 20_000
+BLOCK = 16
+PROBES = 48
+_TAIL = 1024
+_TRAIN_A_CELL = 48
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+
+# below this many queries FAISS loops instead of calling BLAS, with other last bits; blocks are padded, so never
+faiss.cvar.distance_compute_blas_threshold = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DenseIndex:
+    """`vectors` is a buffer float32[capacity, dim], shared and appended to; `has` says which rows this one may read."""
+
+    dim: int
+    vectors: Floats
+    has: npt.NDArray[np.bool_]
+    main: Any  # a faiss index, or None
+    main_rows: Ints  # row of each id in `main`
+    tail_rows: Ints
+    device: str = "cpu"
+
+    @classmethod
+    def empty(cls, dim: int, device: str = "cpu") -> DenseIndex:
+        none = np.zeros(0, np.int32)
+        return cls(dim, np.zeros((0, dim), np.float32), np.zeros(0, bool), None, none, none, device)
+
+    def grown(self, rows: int) -> DenseIndex:
+        """Room for `rows` rows; the buffer doubles, so that adding an item copies nothing as a rule."""
+        if rows <= len(self.has):
+            return self
+        vectors = self.vectors
+        if rows > len(vectors):
+            vectors = np.zeros((max(rows, 2 * len(vectors), 1024), self.dim), np.float32)
+            vectors[: len(self.has)] = self.vectors[: len(self.has)]
+        has = np.zeros(rows, bool)
+        has[: len(self.has)] = self.has
+        return replace(self, vectors=vectors, has=has)
+
+    def with_vectors(self, rows: Ints, vectors: Floats) -> DenseIndex:
+        """Adds vectors float32[len(rows), dim] of rows that had none. Older indexes do not see them: their `has` is
+        false there."""
+        if not len(rows):
+            return self
+        self.vectors[rows] = vectors
+        has = self.has.copy()
+        has[rows] = True
+        return replace(self, has=has, tail_rows=np.concatenate([self.tail_rows, rows.astype(np.int32)]))
+
+    @property
+    def due(self) -> bool:
+        """Whether the tail is long enough to pay for a rebuild."""
+        return len(self.tail_rows) > max(_TAIL, len(self.main_rows) // 4)
+
+    def rebuilt(self, alive: npt.NDArray[np.bool_]) -> DenseIndex:
+        """The same contents in one main part without the dead rows."""
+        rows = np.flatnonzero(self.has & alive[: len(self.has)]).astype(np.int32)
+        if not len(rows):
+            return replace(self, main=None, main_rows=rows, tail_rows=rows)
+        return replace(self, main=_build(self.vectors[rows], self.device), main_rows=rows, tail_rows=rows[:0])
+
+    def adopting(self, built: DenseIndex, alive: npt.NDArray[np.bool_]) -> DenseIndex:
+        """This index with the main part of `built`, an earlier one of the same line that was rebuilt meanwhile."""
+        tail = np.setdiff1d(np.flatnonzero(self.has & alive[: len(self.has)]), built.main_rows).astype(np.int32)
+        return replace(self, main=built.main, main_rows=built.main_rows, tail_rows=tail)
+
+    def search(self, queries: Floats, k: int) -> Ints:
+        """int32[B, k']: rows for queries float32[B, dim], best first, -1 padded. Dead rows may be among them."""
+        parts_rows, parts_sims = [], []
+        if self.main is not None:
+            n = min(k, len(self.main_rows))
+            sims, ids = _search(self.main, queries, n)
+            parts_rows.append(np.where(ids >= 0, self.main_rows[ids], -1))
+            parts_sims.append(np.where(ids >= 0, sims, -np.inf))
+        if len(self.tail_rows):
+            sims = _tail_similarities(queries, self.vectors[self.tail_rows])
+            parts_rows.append(np.broadcast_to(self.tail_rows, sims.shape))
+            parts_sims.append(sims)
+        if not parts_rows:
+            return np.full((len(queries), 0), -1, np.int32)
+        rows, sims = np.concatenate(parts_rows, 1), np.concatenate(parts_sims, 1)
+        if len(parts_rows) > 1:
+            best = np.argsort(-sims, axis=1, kind="stable")[:, :k]
+            rows = np.take_along_axis(rows, best, 1)
+        return rows.astype(np.int32)
+
+
+def _tail_similarities(queries: Floats, tail: Floats) -> Floats:
+    """[B, T], one query at a time: the same shape for each, so the same bits in every batch."""
+    return np.stack([tail @ q for q in queries])
+
+
+def _build(vectors: Floats, device: str) -> Any:
+    n, dim = vectors.shape
+    if n <= EXACT or device == "cuda":
+        flat = faiss.IndexFlatIP(dim)
+        if device == "cuda":
+            flat = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, flat)
+        flat.add(np.ascontiguousarray(vectors))
+        return flat
+    cells = int(2 ** np.round(np.log2(4 * np.sqrt(n))))
+    ivf = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, cells, faiss.METRIC_INNER_PRODUCT)
+    ivf.cp.seed, ivf.cp.niter, ivf.cp.max_points_per_centroid = 1, 8, _TRAIN_A_CELL
+    ivf.train(np.ascontiguousarray(vectors))
+    ivf.add(np.ascontiguousarray(vectors))
+    ivf.nprobe = PROBES
+    return ivf
+
+
+def _search(index: Any, queries: Floats, k: int) -> tuple[Floats, npt.NDArray[np.int64]]:
+    sims = np.empty((len(queries), k), np.float32)
+    ids = np.empty((len(queries), k), np.int64)
+    block = np.zeros((BLOCK, queries.shape[1]), np.float32)
+    ivf = isinstance(index, faiss.IndexIVFFlat)
+    for at in range(0, len(queries), BLOCK):
+        n = min(BLOCK, len(queries) - at)
+        block[:n] = queries[at : at + n]
+        block[n:] = 0
+        if ivf:
+            near, cells = index.quantizer.search(block, index.nprobe)
+            sims[at : at + n], ids[at : at + n] = index.search_preassigned(
+                np.ascontiguousarray(block[:n]), k, np.ascontiguousarray(cells[:n]), np.ascontiguousarray(near[:n])
+            )
+        else:
+            found = index.search(block, k)
+            sims[at : at + n], ids[at : at + n] = found[0][:n], found[1][:n]
+    return sims, ids

@@ -1,0 +1,134 @@
+"""Query: one ranking that is due, with the user as of its trigger. What flows from the fold to the slate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.actions import CODES
+from recsys.evidence import Evidence, evidence_of, seen_keys
+from recsys.keys import item_keys
+from recsys.policy import Policy
+from recsys.user import User
+from recsys.world import World
+from schemas.constraints import Constraint
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+QUERY_SHARE = 0.7
+"""How much of the words' vector is the query itself, where the user has said other things before."""
+
+
+@dataclass(slots=True)
+class Query:
+    """`user` is a private copy as of the trigger. `source` is the trigger's place in the step's batch."""
+
+    source: int
+    user: User
+    event_id: str
+    event_type: str
+    ts: int
+    kind: str = "ranking"
+    k: int = 10
+    text: str | None = None
+    constraints: tuple[Constraint, ...] = ()
+    exclude: Sequence[str] = ()
+    candidates: Sequence[str] | None = None
+    like_items: Sequence[str] = ()
+    surface: str | None = None
+    asked: bool = False  # the user asked for something: help articles may answer
+    generation: int = 0  # erasures of the user before it, within the step's batch
+
+
+@dataclass(slots=True)
+class Block:
+    """A block of queries as arrays; B queries, S evidence rows each."""
+
+    queries: Sequence[Query]
+    evidence: Evidence
+    rows: Ints  # [B, S] catalogue rows of the evidence; -1: unknown item or padding
+    now: npt.NDArray[np.int64]  # [B] ms
+    profile: Floats  # [B, dim] unit vectors, or zeros where nothing is known
+    session: Floats
+    words: Floats
+    texts: list[list[tuple[str, str]]] = field(default_factory=list)  # [B] of (event id, text), the query first
+
+
+def block_of(
+    world: World, queries: Sequence[Query], policy: Policy, weights: Floats, *, vectors: bool = True
+) -> Block:
+    """`weights` is `recsys.actions.code_weights(policy)`. Without `vectors` those stay zero (a profile needs none)."""
+    now = np.fromiter((q.ts for q in queries), np.int64, len(queries))
+    evidence = evidence_of([q.user for q in queries], now // 1000, policy, weights)
+    rows = world.catalogue.rows_of_keys(evidence.keys)
+    if not vectors:
+        none = np.zeros((len(queries), 0), np.float32)
+        return Block(queries, evidence, rows, now, none, none, none)
+    start = np.fromiter((q.user.session_start_s for q in queries), np.int64, len(queries))
+    in_session = np.where(evidence.ts >= start[:, None], np.maximum(evidence.weights, 0), 0).astype(np.float32)
+    profile = _mean_vectors(world, rows, evidence.weights)
+    for at, query in enumerate(queries):
+        if query.like_items:
+            liked = world.catalogue.rows_of_keys(item_keys(query.like_items[:50]))[None]
+            profile[at] = _mean_vectors(world, liked, np.ones(liked.shape, np.float32))[0]
+    texts = [_texts(q) for q in queries]
+    return Block(
+        queries, evidence, rows, now, profile, _mean_vectors(world, rows, in_session),
+        _words_vectors(world, queries, texts), texts,
+    )  # fmt: skip
+
+
+def _mean_vectors(world: World, rows: Ints, weights: Floats) -> Floats:
+    """[B, dim]: the unit vector of the weighted sum of the rows' vectors. Dislikes pull away with half their weight."""
+    dense = world.dense
+    if not dense.dim or not world.catalogue.rows:
+        return np.zeros((len(rows), dense.dim), np.float32)
+    known = (rows >= 0) & dense.has[rows]
+    w = np.where(known, np.where(weights < 0, weights * np.float32(0.5), weights), 0).astype(np.float32)
+    # einsum adds the rows in order, one user at a time: the sum is the same in every batch
+    total = np.einsum("bs,bsd->bd", w, dense.vectors[np.where(known, rows, 0)])
+    norm = np.sqrt(np.einsum("bd,bd->b", total, total))
+    return (total / np.where(norm > 1e-6, norm, 1)[:, None] * (norm > 1e-6)[:, None]).astype(np.float32)
+
+
+def _texts(query: Query) -> list[tuple[str, str]]:
+    said = [(w.event_id, w.text) for w in reversed(query.user.words) if w.event_id != query.event_id]
+    own = [(s.statement_id, s.text) for s in query.user.statements if s.state in ("added", "pinned") and s.text]
+    first = [(query.event_id, query.text)] if query.text else []
+    return [*first, *said, *own]
+
+
+def _words_vectors(world: World, queries: Sequence[Query], texts: list[list[tuple[str, str]]]) -> Floats:
+    out = np.zeros((len(queries), world.dense.dim), np.float32)
+    encode = world.encode_query
+    if encode is None or not world.dense.dim:
+        return out
+    for at, (query, said) in enumerate(zip(queries, texts, strict=True)):
+        if not said:
+            continue
+        vectors = [encode(text) for _, text in said]
+        rest = vectors[1:] if query.text else vectors
+        total = np.zeros(world.dense.dim, np.float32)
+        for age, vector in enumerate(rest):
+            total += vector * np.float32(0.5**age)
+        if query.text:
+            norm = float(np.sqrt(total @ total))
+            total = vectors[0] * np.float32(QUERY_SHARE) + total * np.float32((1 - QUERY_SHARE) / max(norm, 1e-6))
+        norm = float(np.sqrt(total @ total))
+        out[at] = total / np.float32(norm) if norm > 1e-6 else 0
+    return out
+
+
+def kept_out(query: Query, policy: Policy) -> npt.NDArray[np.uint64]:
+    """uint64[n]: keys that may not be offered: seen items (by the policy's actions) and the request's exclusions."""
+    packed = seen_keys(query.user)
+    if policy.keep_out_actions is not None:
+        codes = [CODES[a] for a in policy.keep_out_actions if a in CODES]
+        if any(a not in CODES for a in policy.keep_out_actions):
+            codes += [CODES["other"], CODES["other-"]]
+        packed = packed[np.isin(packed >> np.uint64(48), np.array(codes, np.uint64))]
+    keys = packed & np.uint64((1 << 48) - 1)
+    return np.concatenate([keys, item_keys([*query.exclude, *query.like_items])])

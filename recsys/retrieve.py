@@ -1,0 +1,316 @@
+"""Retrieve: from the whole catalogue to about two hundred candidates, each with the retriever that found it.
+
+In: a World and a Block of queries. Out: candidate rows int32[B, C] (-1 padded) with their source, already clean of
+what may not be offered. Retrievers run for the whole block at once; only queries that name their candidates or carry
+conditions are looked at one by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.keys import item_keys
+from recsys.policy import Policy
+from recsys.query import Block, Query, kept_out
+from recsys.text import terms
+from recsys.world import World
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+Keys = npt.NDArray[np.uint64]
+
+SOURCES = ("lexical", "words", "together", "session", "trending", "new", "category", "similar", "popular", "named")
+CODE = {name: code for code, name in enumerate(SOURCES)}
+ANCHORS = 10
+"""Latest liked items whose neighbours are candidates."""
+# places by retriever; `similar` is last and takes what the others leave
+PLACES = {"lexical": 50, "words": 60, "together": 70, "session": 20, "trending": 30, "new": 12, "category": 30}
+_ALL_AT_ONCE = 20_000
+_KEY = np.uint64(48)
+
+
+@dataclass(slots=True)
+class Neighbours:
+    """Co-visitation of a block, flat and sorted by (query << 48 | item key): summed weights over the anchors."""
+
+    codes: Keys
+    weights: Floats  # over the ANCHORS latest liked items, each by its own evidence
+    last: Floats  # of the very last liked item alone
+
+    def of(self, keys: Keys) -> tuple[Floats, Floats]:
+        """([B, C], [B, C]) for item keys [B, C]."""
+        if not len(self.codes):
+            zero = np.zeros(keys.shape, np.float32)
+            return zero, zero
+        wanted = (np.arange(len(keys), dtype=np.uint64) << _KEY)[:, None] | keys
+        at = np.minimum(np.searchsorted(self.codes, wanted), len(self.codes) - 1)
+        hit = self.codes[at] == wanted
+        return np.where(hit, self.weights[at], 0), np.where(hit, self.last[at], 0)
+
+
+@dataclass(slots=True)
+class Candidates:
+    """`rows` [B, C], -1 padded behind; `sources` are codes into SOURCES; `lexical` is BM25 by candidate."""
+
+    rows: Ints
+    sources: npt.NDArray[np.uint8]
+    lexical: Floats
+    neighbours: Neighbours
+
+
+def anchors_of(block: Block) -> tuple[Keys, Floats]:
+    """([B, ANCHORS] keys, weights): the latest items the user took to, newest first; 0 where there are fewer."""
+    liked = block.evidence.weights > 0
+    place = np.where(liked, np.arange(liked.shape[1]), -1)
+    newest = np.argsort(-place, axis=1, kind="stable")[:, :ANCHORS]
+    keys = np.take_along_axis(block.evidence.keys, newest, 1)
+    weights = np.take_along_axis(block.evidence.weights, newest, 1)
+    on = np.take_along_axis(liked, newest, 1)
+    return np.where(on, keys, np.uint64(0)), np.where(on, weights, 0).astype(np.float32)
+
+
+def neighbours_of(world: World, keys: Keys, weights: Floats) -> Neighbours:
+    """Sums the co-visitation rows of each query's anchors. An anchor counts by log1p of its weight and by its age in
+    steps (newest 1, then 1/2, 1/3 ...)."""
+    stats = world.statistics
+    b, a = keys.shape
+    at = stats.take(keys.ravel()).reshape(b, a) if len(stats.keys) else np.full((b, a), -1)
+    flat = np.flatnonzero((at >= 0).ravel())
+    empty = Neighbours(np.zeros(0, np.uint64), np.zeros(0, np.float32), np.zeros(0, np.float32))
+    if not len(flat):
+        return empty
+    query, step = flat // a, flat % a
+    near = stats.neighbours[at.ravel()[flat]]
+    weight = stats.neighbour_weights[at.ravel()[flat]]
+    factor = np.log1p(weights.ravel()[flat]) / (1 + step)
+    used = near > 0
+    codes = ((query.astype(np.uint64) << _KEY)[:, None] | near)[used]
+    summed = (weight * factor[:, None].astype(np.float32))[used]
+    last = (weight * (step == 0)[:, None])[used]
+    if not len(codes):
+        return empty
+    order = np.argsort(codes, kind="stable")
+    codes = codes[order]
+    starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
+    return Neighbours(
+        codes[starts],
+        np.add.reduceat(summed[order].astype(np.float64), starts).astype(np.float32),
+        np.add.reduceat(last[order].astype(np.float64), starts).astype(np.float32),
+    )
+
+
+def retrieve(world: World, block: Block, policy: Policy) -> Candidates:
+    """Candidates of every query of the block; see the module's docstring."""
+    b, c = len(block.queries), policy.candidates
+    neighbours = neighbours_of(world, *anchors_of(block))
+    named = [q for q in block.queries if q.candidates is not None]
+    width = max([c, *(len(q.candidates or ()) for q in named)])
+    rows, sources = np.full((b, width), -1, np.int32), np.zeros((b, width), np.uint8)
+    lexical = [_lexical(world, block, at) for at in range(b)]
+    plain = [at for at, q in enumerate(block.queries) if q.candidates is None and not q.constraints]
+    if plain and world.catalogue.rows:
+        found, source = _generate(world, block, np.array(plain), neighbours, lexical, policy)
+        rows[plain, :c], sources[plain, :c] = found, source
+    for at, query in enumerate(block.queries):
+        if query.candidates is not None:
+            chosen = _named(world, query)
+            rows[at, : len(chosen)], sources[at] = chosen, CODE["named"]
+        elif query.constraints:
+            chosen, source = _conditioned(world, block, at, neighbours, lexical[at], policy)
+            rows[at, : len(chosen)], sources[at, : len(chosen)] = chosen, source
+        elif world.catalogue.rows and (rows[at] >= 0).sum() < max(query.k, 1):
+            _fill(world, query, policy, rows[at], sources[at])
+    scores = np.zeros((b, width), np.float32)
+    for at, score in enumerate(lexical):
+        if score is not None:
+            scores[at] = np.where(rows[at] >= 0, score[rows[at]], 0)
+    return Candidates(rows, sources, scores, neighbours)
+
+
+def _lexical(world: World, block: Block, at: int) -> Floats | None:
+    """float32[rows]: BM25 of the query's text, or, without one, of what the user said lately at half weight."""
+    said = block.texts[at]
+    if not said or not world.catalogue.rows:
+        return None
+    asked = block.queries[at].text is not None
+    words = terms(said[0][1]) if asked else [t for _, text in said[:2] for t in terms(text)]
+    if not words:
+        return None
+    return world.lexical.scores(words, world.catalogue.rows) * np.float32(1.0 if asked else 0.5)
+
+
+def _generate(
+    world: World, block: Block, at: npt.NDArray[np.int64], neighbours: Neighbours, lexical: list[Floats | None],
+    policy: Policy,
+) -> tuple[Ints, npt.NDArray[np.uint8]]:  # fmt: skip
+    """Rows [b, candidates] of the queries `at` from every retriever, merged: the first retriever to name an item is
+    its source."""
+    parts: list[tuple[str, Ints]] = []
+    b, catalogue = len(at), world.catalogue
+    found = np.full((b, PLACES["lexical"]), -1, np.int32)
+    for place, query in enumerate(at):
+        score = lexical[query]
+        if score is not None:
+            best = world._best(score, world.offered & (score > 0), PLACES["lexical"])
+            found[place, : len(best)] = best
+    parts.append(("lexical", found))
+    spoken = np.flatnonzero(np.abs(block.words[at]).sum(axis=1) > 0) if world.dense.dim else []
+    if len(spoken):
+        found = np.full((b, PLACES["words"]), -1, np.int32)
+        near = world.dense.search(block.words[at[spoken]], PLACES["words"])
+        found[spoken, : near.shape[1]] = near
+        parts.append(("words", found))
+    parts.append(("together", _top_neighbours(world, neighbours, at, PLACES["together"])))
+    parts.append(("trending", np.broadcast_to(world.trending[: PLACES["trending"]], (b, len(world.trending[: PLACES["trending"]])))))
+    parts.append(("new", np.broadcast_to(world.newest[: PLACES["new"]], (b, len(world.newest[: PLACES["new"]])))))
+    parts.append(("category", _of_categories(world, block, at)))
+    if world.dense.dim:
+        for name, vectors, n in (("session", block.session, PLACES["session"]), ("similar", block.profile, policy.candidates)):
+            known = np.flatnonzero(np.abs(vectors[at]).sum(axis=1) > 0)
+            if len(known):
+                near = world.dense.search(vectors[at[known]], n)
+                found = np.full((b, near.shape[1]), -1, np.int32)
+                found[known] = near
+                parts.append((name, found))
+    popular = world.by_popularity[: max(20, policy.candidates // 4)]
+    parts.append(("popular", np.broadcast_to(popular, (b, len(popular)))))
+
+    rows = np.concatenate([p for _, p in parts], axis=1)
+    sources = np.concatenate([np.full(p.shape[1], CODE[name], np.uint8) for name, p in parts])
+    ok = _first_of_each(rows) & _offerable(world, block, at, rows)
+    out: list[Ints] = [kept_out(block.queries[q], policy) for q in at]  # type: ignore[misc]
+    codes = np.concatenate([k | (np.uint64(i) << _KEY) for i, k in enumerate(out)]) if out else np.zeros(0, np.uint64)
+    mine = catalogue.keys[np.maximum(rows, 0)] | (np.arange(b, dtype=np.uint64) << _KEY)[:, None]
+    ok &= ~np.isin(mine, codes)
+    first = np.argsort(~ok, axis=1, kind="stable")[:, : policy.candidates]
+    kept = np.take_along_axis(ok, first, 1)
+    result = np.where(kept, np.take_along_axis(rows, first, 1), -1).astype(np.int32)
+    source = sources[first]
+    short = policy.candidates - result.shape[1]
+    if short > 0:
+        result = np.pad(result, ((0, 0), (0, short)), constant_values=-1)
+        source = np.pad(source, ((0, 0), (0, short)))
+    return result, source
+
+
+def _first_of_each(rows: Ints) -> npt.NDArray[np.bool_]:
+    """bool like `rows`: true where a row stands for the first time in its line (and is no padding)."""
+    order = np.argsort(rows, axis=1, kind="stable")
+    ordered = np.take_along_axis(rows, order, 1)
+    first = np.ones(rows.shape, bool)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    first &= ordered >= 0
+    out = np.empty(rows.shape, bool)
+    np.put_along_axis(out, order, first, 1)
+    return out
+
+
+def _offerable(world: World, block: Block, at: npt.NDArray[np.int64], rows: Ints) -> npt.NDArray[np.bool_]:
+    safe = np.maximum(rows, 0)
+    asked = np.fromiter((block.queries[q].asked for q in at), bool, len(at))
+    ok = world.offered[safe] & (asked[:, None] | ~world.catalogue.help[safe])
+    return ok & (world.catalogue.expires[safe] > block.now[at][:, None])
+
+
+def _top_neighbours(world: World, neighbours: Neighbours, at: npt.NDArray[np.int64], n: int) -> Ints:
+    """[b, n]: rows of the heaviest neighbours, ties by item_id."""
+    out = np.full((len(at), n), -1, np.int32)
+    if not len(neighbours.codes):
+        return out
+    query = (neighbours.codes >> _KEY).astype(np.int64)
+    rows = world.catalogue.rows_of_keys(neighbours.codes & np.uint64((1 << 48) - 1))
+    known = rows >= 0
+    query, rows, weights = query[known], rows[known], np.round(neighbours.weights[known].astype(np.float64), 5)
+    order = np.lexsort((world.catalogue.order[rows], -weights, query))
+    query, rows = query[order], rows[order]
+    starts = np.searchsorted(query, np.arange(len(neighbours.codes) and query.max(initial=-1) + 2))
+    place = np.arange(len(query)) - starts[query]
+    where = np.full(int(max(query.max(initial=-1), at.max())) + 1, -1)
+    where[at] = np.arange(len(at))
+    keep = (place < n) & (where[query] >= 0)
+    out[where[query[keep]], place[keep]] = rows[keep]
+    return out
+
+
+def _of_categories(world: World, block: Block, at: npt.NDArray[np.int64]) -> Ints:
+    """[b, places]: the best of the two categories that the user's evidence weighs most."""
+    n = PLACES["category"] // 2
+    out = np.full((len(at), 2 * n), -1, np.int32)
+    rows, weights = block.rows[at], block.evidence.weights[at]
+    first = np.where((rows >= 0) & (weights > 0), world.catalogue.categories[np.maximum(rows, 0), 0], -1)
+    for place in range(len(at)):
+        known = first[place] >= 0
+        if known.any():
+            total = np.bincount(first[place][known], weights[place][known])
+            names = world.catalogue.category_names.all
+            top = sorted(np.flatnonzero(total), key=lambda c: (-round(float(total[c]), 4), names[c]))[:2]
+            for half, category in enumerate(top):
+                best = world.best_in_category(int(category), n)[:n]
+                out[place, half * n : half * n + len(best)] = best
+    return out
+
+
+def _allowed(world: World, query: Query) -> npt.NDArray[np.bool_]:
+    ok = (world.offered if query.asked else world.shop) & (world.catalogue.expires > query.ts)
+    if query.constraints:
+        ok = ok & world.masks.allowed(world.catalogue, query.constraints)
+    return ok
+
+
+def _named(world: World, query: Query) -> Ints:
+    """The rows of a request's own candidates that exist and may be offered; seen ones too."""
+    rows = [world.catalogue.row_of.get(i, -1) for i in dict.fromkeys(query.candidates or ())]
+    named = np.array([r for r in rows if r >= 0], np.int32)
+    ok = world.offered & (world.catalogue.expires > query.ts)
+    if query.constraints:
+        ok = ok & world.masks.allowed(world.catalogue, query.constraints)
+    excluded = world.catalogue.rows_of_keys(item_keys(query.exclude))
+    return named[ok[named] & ~np.isin(named, excluded)] if len(named) else named
+
+
+def _conditioned(
+    world: World, block: Block, at: int, neighbours: Neighbours, lexical: Floats | None, policy: Policy
+) -> tuple[Ints, npt.NDArray[np.uint8]]:
+    """The best of everything that the conditions allow, by words, nearness, company and popularity."""
+    query = block.queries[at]
+    if not world.catalogue.rows:
+        return np.zeros(0, np.int32), np.zeros(0, np.uint8)
+    allowed = _allowed(world, query)
+    out = world.catalogue.rows_of_keys(kept_out(query, policy))
+    allowed[out[out >= 0]] = False
+    rows = world.by_popularity[allowed[world.by_popularity]][:_ALL_AT_ONCE]
+    if not len(rows):
+        return rows, np.zeros(0, np.uint8)
+    parts = np.zeros((4, len(rows)), np.float32)
+    if lexical is not None:
+        parts[0] = lexical[rows] / (lexical[rows] + 4) * 2
+    if world.dense.dim:
+        known = world.dense.has[rows]
+        vectors = world.dense.vectors[rows[known]]
+        parts[1, known] = np.einsum("nd,d->n", vectors, block.words[at]) * 1.6
+        parts[2, known] = np.einsum("nd,d->n", vectors, block.profile[at])
+    keys = np.zeros((at + 1, len(rows)), np.uint64)
+    keys[at] = world.catalogue.keys[rows]
+    parts[3] = np.log1p(neighbours.of(keys)[0][at]) + world.popularity[rows, 2]
+    total = np.zeros(world.catalogue.rows, np.float32)
+    total[rows] = np.round(parts.sum(axis=0), 4)
+    best = world._best(total, allowed, policy.candidates)
+    best = best[np.isin(best, rows)]
+    sources = np.array([CODE["lexical"], CODE["words"], CODE["similar"], CODE["popular"]], np.uint8)
+    place = {int(r): i for i, r in enumerate(rows)}
+    return best, sources[parts[:, [place[int(r)] for r in best]].argmax(axis=0)]
+
+
+def _fill(world: World, query: Query, policy: Policy, rows: Ints, sources: npt.NDArray[np.uint8]) -> None:
+    """Fewer than k only where fewer remain: tops the candidates up with the most popular that may be offered."""
+    allowed = _allowed(world, query)
+    out = world.catalogue.rows_of_keys(kept_out(query, policy))
+    allowed[out[out >= 0]] = False
+    have = int((rows >= 0).sum())
+    allowed[rows[:have]] = False
+    more = world.by_popularity[allowed[world.by_popularity]][: min(query.k + policy.exploration_pool, len(rows)) - have]
+    rows[have : have + len(more)] = more
+    sources[have : have + len(more)] = CODE["popular"]

@@ -1,0 +1,122 @@
+"""Score: the feature table filled in for a block's candidates.
+
+In: World, Block, Candidates. Out: float32[B, C, F] for `recsys.rank`. Each line of `features_of` fills one feature of
+`recsys.features.FEATURES`; all of it is array work over the whole block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.features import FEATURES, INDEX
+from recsys.query import Block
+from recsys.retrieve import Candidates
+from recsys.world import World
+
+Floats = npt.NDArray[np.float32]
+NEW_HALF_LIFE_MS = 14 * 86_400_000
+CATEGORY_STATEMENT = "category:"
+_KEY = np.uint64(48)
+
+
+@dataclass(slots=True)
+class Tastes:
+    """What a block's evidence says by category, brand and price. Shares of the evidence's absolute weight, -1 to 1."""
+
+    categories: Floats  # [B, number of categories]
+    brands: Floats  # [B, number of brands]
+    price: Floats  # [B] mean price level of what was liked, nan where none had a price
+
+
+def tastes_of(world: World, block: Block) -> Tastes:
+    c = world.catalogue
+    b, s = block.rows.shape
+    known = block.rows >= 0
+    rows = np.where(known, block.rows, 0)
+    weights = np.where(known, block.evidence.weights, 0)
+    total = np.maximum(np.abs(weights).sum(axis=1), 1e-9)
+    if not c.rows:
+        return Tastes(np.zeros((b, 0), np.float32), np.zeros((b, 0), np.float32), np.full(b, np.nan, np.float32))
+
+    def shares(values: npt.NDArray[np.int32], n: int) -> Floats:
+        """Sums weights by (query, value); values [B, S, V], -1 for none. One spare column takes what has none."""
+        code = np.where(values >= 0, values, n) + (np.arange(b) * (n + 1))[:, None, None]
+        spread = np.broadcast_to(weights[:, :, None], values.shape)
+        summed = np.bincount(code.ravel(), spread.ravel(), minlength=b * (n + 1)).reshape(b, n + 1)[:, :n]
+        return (summed / total[:, None]).astype(np.float32)
+
+    categories = shares(c.categories[rows], len(c.category_names.all))
+    brands = shares(c.brand[rows][:, :, None], len(c.brand_names.all))
+    for at, query in enumerate(block.queries):
+        for statement in query.user.statements:
+            if statement.state == "muted" and statement.statement_id.startswith(CATEGORY_STATEMENT):
+                number = c.category_names.of.get(statement.statement_id.removeprefix(CATEGORY_STATEMENT))
+                if number is not None and number < categories.shape[1]:
+                    categories[at, number] = min(categories[at, number], 0)
+    level = world.price_level[rows]
+    liked = np.where(np.isnan(level), 0, np.maximum(weights, 0))
+    weight = liked.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        price = np.where(weight > 0, (np.nan_to_num(level) * liked).sum(axis=1) / weight, np.nan)
+    return Tastes(categories, brands, price.astype(np.float32))
+
+
+def features_of(world: World, block: Block, candidates: Candidates, tastes: Tastes) -> Floats:
+    """float32[B, C, F]; lines of padding hold whatever they hold."""
+    c = world.catalogue
+    rows = np.maximum(candidates.rows, 0)
+    b, width = rows.shape
+    x = np.zeros((b, width, len(FEATURES)), np.float32)
+    if not c.rows:
+        return x
+
+    def put(name: str, value: npt.NDArray[np.floating]) -> None:  # type: ignore[type-arg]
+        x[:, :, INDEX[name]] = value
+
+    together, last = candidates.neighbours.of(c.keys[rows])
+    put("covisitation", np.log1p(together) / 4)
+    put("covisitation_last", np.log1p(last) / 4)
+    if world.dense.dim:
+        wanted = np.stack([block.profile, block.session, block.words], axis=2)
+        # one stacked product of the same shape a query: its bits do not depend on the block
+        near = np.matmul(world.dense.vectors[rows], wanted) * world.dense.has[rows][:, :, None]
+        put("similarity", near[:, :, 0])
+        put("session_similarity", near[:, :, 1])
+        put("words", near[:, :, 2])
+    put("lexical", candidates.lexical / (candidates.lexical + 4))
+    first = INDEX["popularity_day"]
+    x[:, :, first : first + world.popularity.shape[1]] = world.popularity[rows]
+    published = c.published[rows]
+    age = np.maximum(block.now[:, None] - published, 0) / NEW_HALF_LIFE_MS
+    put("newness", np.where(published >= 0, np.exp2(-age), 0))
+    query = np.arange(b)[:, None]
+    if tastes.categories.shape[1]:
+        kinds = c.categories[rows]
+        share = tastes.categories[query[:, :, None], np.maximum(kinds, 0)]
+        put("category", np.clip(np.where(kinds >= 0, share, 0).sum(axis=2), -1, 1))
+    if tastes.brands.shape[1]:
+        brand = c.brand[rows]
+        put("brand", np.where(brand >= 0, tastes.brands[query, np.maximum(brand, 0)], 0))
+    fit = 1 - np.abs(world.price_level[rows] - tastes.price[:, None]) / 2
+    put("price_fit", np.nan_to_num(fit, nan=0.0))
+    put("shown", -np.log2(1 + _times_shown(block, c.keys[rows])) / 4)
+    put("available", np.ones(rows.shape, np.float32))
+    return np.round(x, 6)
+
+
+def _times_shown(block: Block, keys: npt.NDArray[np.uint64]) -> Floats:
+    """[B, C]: how often each candidate was shown to its user without an interaction since."""
+    shown = [np.frombuffer(q.user.shown, "<u8") for q in block.queries]
+    if not any(map(len, shown)):
+        return np.zeros(keys.shape, np.float32)
+    packed = np.concatenate(shown)
+    query = np.repeat(np.arange(len(shown), dtype=np.uint64), [len(s) for s in shown]) << _KEY
+    codes = (packed & np.uint64((1 << 48) - 1)) | query
+    order = np.argsort(codes)
+    codes, times = codes[order], (packed >> _KEY).astype(np.float32)[order]
+    wanted = keys | (np.arange(len(keys), dtype=np.uint64) << _KEY)[:, None]
+    at = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
+    return np.where(codes[at] == wanted, times[at], 0).astype(np.float32)

@@ -1,0 +1,139 @@
+"""Select: from scored candidates to a slate. Diversity by MMR, exploration with propensities that are true.
+
+In: scores float64[B, C] (rounded), candidate rows. Out: for each query the chosen places with their propensities.
+Maximal marginal relevance (Carbonell & Goldstein 1998): each position takes the best of score - diversity * nearness
+to what stands above. With chance `exploration` a position is drawn evenly from the best `exploration_pool` that are
+left instead. The propensity is the chance of the item at its position given the positions above:
+1 - e + e/m for the one that MMR would take (if it is in the pool; 1 - e if not), e/m for the others.
+Draws come from the event's id, so that a replay explores alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.policy import Policy
+from recsys.world import World
+
+POOLS = ((20, 64), (100, 256))
+"""(k up to, best candidates that MMR looks at). The pool depends on the query's own k alone."""
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int32]
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(slots=True)
+class Slates:
+    """[B, K] places into the candidates, -1 behind the end; propensities; and why an item stands out of score order:
+    0 not at all, 1 diversity, 2 exploration."""
+
+    chosen: Ints
+    propensities: Doubles
+    moved: npt.NDArray[np.uint8]
+
+
+def seed_of(user_id: str, event_id: str) -> int:
+    return int.from_bytes(blake2b(f"{user_id}\0{event_id}".encode(), digest_size=8).digest(), "little")
+
+
+def draws(seeds: npt.NDArray[np.uint64], step: int) -> Doubles:
+    """float64[B] in [0, 1): the step-th draw of each seed (splitmix64, Steele et al. 2014)."""
+    with np.errstate(over="ignore"):
+        z = seeds + _GOLDEN * np.uint64(step + 1)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    return (z >> np.uint64(11)).astype(np.float64) / 2**53
+
+
+def select(
+    world: World, rows: Ints, scores: Doubles, ks: npt.NDArray[np.int64], seeds: npt.NDArray[np.uint64], policy: Policy
+) -> Slates:
+    """Slates for candidate rows [B, C] (-1 padded) with their scores; ks [B] positions wanted."""
+    b = len(rows)
+    out = Slates(np.full((b, int(ks.max())), -1, np.int32), np.zeros((b, int(ks.max()))), np.zeros((b, int(ks.max())), np.uint8))
+    least = 0
+    for most, size in POOLS:
+        at = np.flatnonzero((ks > least) & (ks <= most))
+        least = most
+        if len(at):
+            chosen, propensities, moved = _greedy(world, rows[at], scores[at], ks[at], seeds[at], size, policy)
+            n = chosen.shape[1]
+            out.chosen[at, :n], out.propensities[at, :n], out.moved[at, :n] = chosen, propensities, moved
+    return out
+
+
+def _greedy(
+    world: World, rows: Ints, scores: Doubles, ks: npt.NDArray[np.int64], seeds: npt.NDArray[np.uint64], size: int,
+    policy: Policy,
+) -> tuple[Ints, Doubles, npt.NDArray[np.uint8]]:  # fmt: skip
+    b = len(rows)
+    line = np.arange(b)
+    ids = world.catalogue.order[np.maximum(rows, 0)] if world.catalogue.rows else np.zeros(rows.shape, np.int32)
+    order = np.lexsort((ids, np.where(rows >= 0, -scores, np.inf)), axis=1)[:, :size]
+    if order.shape[1] < size:
+        order = np.pad(order, ((0, 0), (0, size - order.shape[1])))
+        usable = np.arange(size) < rows.shape[1]
+    else:
+        usable = np.ones(size, bool)
+    pool = np.take_along_axis(rows, order, 1)
+    left = (pool >= 0) & usable
+    score = np.where(left, np.take_along_axis(scores, order, 1), -np.inf)
+    top = score[:, 0]
+    low = np.where(left, score, np.inf).min(axis=1)
+    scale = np.where(left.any(axis=1), np.maximum(top - low, 1e-6), 1.0) * policy.diversity
+    near = _nearness(world, pool) if policy.diversity > 0 else None
+    nearest = np.full((b, size), 0.0)
+
+    steps = int(ks.max())
+    chosen = np.full((b, steps), -1, np.int32)
+    propensities = np.zeros((b, steps))
+    moved = np.zeros((b, steps), np.uint8)
+    e = policy.exploration
+    last = np.full(b, np.inf)
+    for step in range(steps):
+        active = left.any(axis=1) & (step < ks)
+        if not active.any():
+            break
+        value = np.where(left, np.round(score - scale[:, None] * nearest, 5), -np.inf)
+        best = value.argmax(axis=1)
+        take, propensity = best, np.ones(b)
+        best_by_score = left.argmax(axis=1)
+        explored = np.zeros(b, bool)
+        if e > 0:
+            place = np.cumsum(left, axis=1)
+            m = np.minimum(place[:, -1], policy.exploration_pool)
+            drawn = np.floor(draws(seeds, 2 * step + 1) * m).astype(np.int64) + 1
+            other = ((place == drawn[:, None]) & left).argmax(axis=1)
+            explored = (draws(seeds, 2 * step) < e) & active
+            take = np.where(explored, other, best)
+            share = e / np.maximum(m, 1)
+            propensity = np.where(take == best, 1 - e, 0) + np.where(place[line, take] <= m, share, 0)
+        chosen[:, step] = np.where(active, order[line, take], -1)
+        propensities[:, step] = np.where(active, propensity, 0)
+        got = score[line, take]
+        out_of_order = (take != best_by_score) | (got > last)
+        moved[:, step] = np.where(active & out_of_order, np.where(explored & (take != best), 2, 1), 0)
+        last = np.where(active, got, last)
+        left[line[active], take[active]] = False
+        if near is not None:
+            nearest = np.maximum(nearest, near[line, take])
+    return chosen, propensities, moved
+
+
+def _nearness(world: World, pool: Ints) -> Doubles:
+    """[B, M, M] cosine of the pool's vectors, 0 to 1; without vectors, 1 for the same first category."""
+    safe = np.maximum(pool, 0)
+    if world.dense.dim:
+        vectors = world.dense.vectors[safe] * (world.dense.has[safe] & (pool >= 0))[:, :, None]
+        near: Doubles = np.round(np.clip(np.matmul(vectors, vectors.transpose(0, 2, 1)), 0, 1).astype(np.float64), 4)
+        return near
+    if not world.catalogue.rows:
+        return np.zeros((*pool.shape, pool.shape[1]))
+    kind = world.catalogue.categories[safe, 0]
+    return ((kind[:, :, None] == kind[:, None, :]) & (kind >= 0)[:, :, None]).astype(np.float64)

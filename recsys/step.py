@@ -1,0 +1,262 @@
+"""Step: the one pure function that live work, replay, backtest and tests all call.
+
+    step(world, users, events, policy) -> users', messages
+
+Batched and deterministic, and the result does not depend on where a batch was cut: events are folded into their Users
+one by one in the order of the log; whenever a ranking is due, the User as of that event is put aside as a Query; then
+all queries of the batch are ranked together as arrays, in blocks.
+
+events -> fold -> queries -> retrieve -> score -> select -> explain -> messages, and the profiles of changed users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from recsys.actions import code_weights
+from recsys.dialogue.conditions import merge, normalised
+from recsys.dialogue.understand import Understanding, understand
+from recsys.fold import (
+    add_words,
+    event_seconds,
+    fold_forget,
+    fold_impression,
+    fold_interaction,
+    fold_profile_edit,
+    fold_traits,
+    touch_session,
+)
+from recsys.policy import Policy
+from recsys.profile import write_profiles
+from recsys.query import Query
+from recsys.recommend import Timer, derived_id, recommend, untimed
+from recsys.text import language
+from recsys.user import OPEN, User, remember
+from recsys.world import World
+from schemas.constraints import Constraint
+from schemas.events import (
+    Chat,
+    Event,
+    Forget,
+    Impression,
+    Interaction,
+    ProfileEdit,
+    Request,
+    Traits,
+)
+
+_DAY_MS = 86_400_000
+
+
+@dataclass(slots=True)
+class Incoming:
+    """An event with its place in the log. `received_ts` (ms) travels along for the receipt; no handler reads it."""
+
+    event: Event
+    partition: int
+    offset: int
+    received_ts: int = 0
+
+
+@dataclass(slots=True)
+class Message:
+    """A record to publish: `topic` is a key of `schemas.topics.TOPICS`, `type` the CloudEvents type, `source` the place
+    of the causing event in the batch. `message_id` is derived from that event."""
+
+    topic: str
+    key: str
+    message_id: str
+    type: str
+    value: dict[str, Any]
+    source: int
+
+
+@dataclass(slots=True)
+class StepResult:
+    """`users` holds those that changed; None: erased. Messages are in the order of the log."""
+
+    users: dict[str, User | None] = field(default_factory=dict)
+    messages: list[Message] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What the fold of a batch gathers; private clones of users, queries, receipts."""
+
+    world: World
+    policy: Policy
+    before: Mapping[str, User]
+    users: dict[str, User] = field(default_factory=dict)
+    erased: set[str] = field(default_factory=set)
+    forgotten: dict[str, int] = field(default_factory=dict)  # erasures of a user so far in this batch
+    removals: dict[tuple[str, int], dict[str, int]] = field(default_factory=dict)  # by (user, erasures before)
+    stale: set[str] = field(default_factory=set)  # users whose profile has to be written anew
+    queries: list[Query] = field(default_factory=list)
+    understood: dict[int, Understanding] = field(default_factory=dict)  # by source
+    messages: list[Message] = field(default_factory=list)
+
+    def user(self, user_id: str) -> User:
+        found = self.users.get(user_id)
+        if found is None:
+            known = self.before.get(user_id)
+            found = self.users[user_id] = known.clone() if known is not None else User.new(user_id)
+        return found
+
+    def queue(self, query: Query) -> None:
+        query.generation = self.forgotten.get(query.user.user_id, 0)
+        self.queries.append(query)
+
+
+def step(
+    world: World,
+    users: Mapping[str, User],
+    events: Sequence[Incoming],
+    policy: Policy,
+    timer: Timer = untimed,
+) -> StepResult:
+    """The next value of every user that `events` concern, and the messages they cause. See the module's docstring.
+
+    `timer` is told the name of each inner stage as it ends; it may measure, and cannot change anything.
+    """
+    batch = _Batch(world, policy, users)
+    touched: set[str] = set()
+    for source, incoming in enumerate(events):
+        event = incoming.event
+        user = batch.user(event.user_id)
+        if not remember(user, event.event_id):
+            continue
+        touched.add(event.user_id)
+        batch.erased.discard(event.user_id)
+        _HANDLERS[type(event)](batch, user, event, source)
+    timer("fold")
+
+    weights = code_weights(policy)
+    opened: dict[tuple[str, int], int] = {}
+    for query, slate in zip(batch.queries, recommend(world, batch.queries, batch.understood, policy, weights, timer), strict=True):
+        batch.messages.append(
+            Message("recommendations", query.user.user_id, slate.value["rec_id"], "headwater.recommendation", slate.value, query.source)
+        )
+        if not slate.value["items"]:
+            continue
+        user = batch.users[query.user.user_id]
+        life = (user.user_id, query.generation)
+        opened[life] = opened.get(life, 0) + 1
+        if query.generation == batch.forgotten.get(user.user_id, 0):
+            user.open = (*user.open, slate.open)[-OPEN:]
+    for life, removed in batch.removals.items():
+        # recommendations due in this batch before the erasure were open when it came
+        removed["open_recommendations"] = min(OPEN, removed["open_recommendations"] + opened.get(life, 0))
+    batch.messages.sort(key=lambda m: m.source)
+    timer("assemble")
+
+    write_profiles(world, [batch.users[u] for u in batch.stale if u in batch.users], policy, weights)
+    timer("profile")
+    return StepResult({u: None if u in batch.erased else batch.users[u] for u in sorted(touched)}, batch.messages)
+
+
+def _interaction(batch: _Batch, user: User, event: Interaction, source: int) -> None:
+    policy = batch.policy
+    touch_session(user, event_seconds(event.ts), event.session_id, policy)
+    fold_interaction(user, event, policy)
+    batch.stale.add(user.user_id)
+    if policy.ranking_actions is not None and event.action not in policy.ranking_actions:
+        return
+    if policy.throttle_ms and user.last_ranked_ms and abs(event.ts - user.last_ranked_ms) < policy.throttle_ms:
+        return
+    user.last_ranked_ms = event.ts if policy.throttle_ms else 0
+    batch.queue(
+        Query(source, user.clone(), event.event_id, event.type, event.ts, k=policy.k, constraints=_in_force(user, event.ts))
+    )
+
+
+def _request(batch: _Batch, user: User, event: Request, source: int) -> None:
+    touch_session(user, event_seconds(event.ts), event.session_id, batch.policy)
+    batch.stale.add(user.user_id)  # a profile is as of the last event: whatever moves that time writes it anew
+    own = normalised(event.constraints)
+    batch.queue(
+        Query(
+            source, user.clone(), event.event_id, event.type, event.ts, k=event.k, text=event.query or None,
+            constraints=(*_in_force(user, event.ts), *own), exclude=event.exclude, candidates=event.candidates,
+            like_items=event.like_items, surface=event.surface, asked=bool(event.query),
+        )
+    )  # fmt: skip
+    if event.query:
+        add_words(user, event.event_id, event_seconds(event.ts), event.query)
+
+
+def _chat(batch: _Batch, user: User, event: Chat, source: int) -> None:
+    ts_s = event_seconds(event.ts)
+    touch_session(user, ts_s, event.session_id, batch.policy)
+    batch.stale.add(user.user_id)
+    if event.role == "assistant":
+        return
+    user.language = language(event.text)
+    live = _in_force(user, event.ts)
+    expires = event.ts + int(batch.policy.constraint_days * _DAY_MS)
+    said = understand(event.text, batch.world.vocabulary, event_id=event.event_id, expires=expires, in_force=live)
+    user.constraints = merge(live, said, event.ts)
+    batch.understood[source] = said
+    text = said.query or None
+    batch.queue(
+        Query(
+            source, user.clone(), event.event_id, event.type, event.ts, kind="dialogue", k=batch.policy.k,
+            text=text, constraints=user.constraints, asked=True,
+        )
+    )  # fmt: skip
+    add_words(user, event.event_id, ts_s, event.text)
+
+
+def _impression(batch: _Batch, user: User, event: Impression, source: int) -> None:
+    fold_impression(user, event)
+
+
+def _traits(batch: _Batch, user: User, event: Traits, source: int) -> None:
+    fold_traits(user, event)
+    batch.stale.add(user.user_id)
+
+
+def _profile_edit(batch: _Batch, user: User, event: ProfileEdit, source: int) -> None:
+    statement_id, outcome = fold_profile_edit(user, event)
+    batch.stale.add(user.user_id)
+    _receipt(batch, event, source, {"removed": {}, "statement_ids": [statement_id], "outcome": outcome})
+
+
+def _forget(batch: _Batch, user: User, event: Forget, source: int) -> None:
+    left, removed = fold_forget(user, event)
+    batch.users[user.user_id] = left
+    life = batch.forgotten.get(user.user_id, 0)
+    batch.removals[user.user_id, life] = removed
+    batch.forgotten[user.user_id] = life + 1
+    if event.scope == "all":
+        batch.erased.add(user.user_id)
+        batch.stale.discard(user.user_id)
+    else:
+        remember(left, event.event_id)
+        batch.stale.add(user.user_id)
+    _receipt(batch, event, source, {"removed": removed, "statement_ids": [], "outcome": "forgotten"})
+
+
+def _receipt(batch: _Batch, event: Forget | ProfileEdit, source: int, says: dict[str, Any]) -> None:
+    receipt_id = derived_id("receipt", event.user_id, event.event_id)
+    value = {
+        "receipt_id": receipt_id, "user_id": event.user_id, "event_id": event.event_id, "kind": event.type,
+        "ts": event.ts, **says,
+    }  # fmt: skip
+    batch.messages.append(Message("receipts", event.user_id, receipt_id, "headwater.receipt", value, source))
+
+
+def _in_force(user: User, now_ms: int) -> tuple[Constraint, ...]:
+    return tuple(c for c in user.constraints if c.expires is None or c.expires > now_ms) if user.constraints else ()
+
+
+_HANDLERS: dict[type, Callable[[_Batch, User, Any, int], None]] = {
+    Interaction: _interaction,
+    Request: _request,
+    Chat: _chat,
+    Impression: _impression,
+    Traits: _traits,
+    ProfileEdit: _profile_edit,
+    Forget: _forget,
+}

@@ -1,0 +1,193 @@
+"""User: all that is known of one user, as one value.
+
+Stands between the log and everything that ranks: `recsys.fold` makes the next User of an event, `recsys.evidence`
+reads many Users as arrays. A User is never changed once a step has returned it; inside a step its clone is.
+
+Sizes are the design here (a million users should cost about a gigabyte). Evidence has two tiers:
+
+* `recent`: the newest `RECENT` interactions, 14 bytes each, with their event ids so that a reason can cite them;
+* `history`: older ones, 8 bytes each (item, action, and a date in steps of four days), up to `HISTORY`.
+
+An item is known by its 48-bit key (`recsys.keys`), so a row costs the same whatever the shop's ids look like, and an
+event on an item that is not in the catalogue yet counts once the item appears.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import msgpack
+
+from schemas.constraints import Constraint
+
+RECENT = 8
+"""Interactions kept with their event ids."""
+HISTORY = 512
+"""Older interactions kept, without ids."""
+DEDUPE = 64
+"""Event ids remembered, as 32-bit hashes: a repeated event_id among them changes nothing."""
+WORDS = 3
+"""The user's own texts kept."""
+WORDS_CHARS = 160
+OPEN = 4
+"""Open recommendations kept."""
+SHOWN = 24
+"""Items remembered as shown and not acted on."""
+TRAITS = 24
+STATEMENTS = 16
+
+RECENT_ROW = struct.Struct("<QIe")
+"""key | action code << 48; event time in seconds; evidence weight."""
+HISTORY_ROW = struct.Struct("<Q")
+"""key | action code << 48 | four-day steps since 2000 << 52."""
+KEY_MASK = (1 << 48) - 1
+EPOCH_2000_S = 946_684_800
+HISTORY_STEP_S = 4 * 86_400
+CODEC_VERSION = 1
+
+
+class Words(NamedTuple):
+    """A text of the user's own: a chat message, a comment, a review, a query, or a statement they added."""
+
+    event_id: str
+    ts_s: int
+    text: str
+
+
+class Statement(NamedTuple):
+    """What the user decided about a sentence of their profile: `added` text, or `pinned` / `muted` by id."""
+
+    statement_id: str
+    state: str
+    text: str
+
+
+@dataclass(slots=True)
+class User:
+    """One user's state. `profile` is plain text, everything else is compact; see the module's docstring."""
+
+    user_id: str
+    recent: bytes = b""
+    recent_ids: tuple[str, ...] = ()
+    history: bytes = b""
+    dedupe: bytes = b""
+    shown: bytes = b""
+    words: tuple[Words, ...] = ()
+    traits: dict[str, Any] = field(default_factory=dict)
+    traits_event: str | None = None
+    statements: tuple[Statement, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    language: str = "en"
+    session_id: str | None = None
+    session_start_s: int = 0
+    last_s: int = 0
+    last_ranked_ms: int = 0
+    open: tuple[bytes, ...] = ()
+    profile: str = ""
+
+    @classmethod
+    def new(cls, user_id: str) -> User:
+        return cls(user_id)
+
+    def clone(self) -> User:
+        """A User to change privately: its fields are immutable but for `traits`, which writers replace."""
+        return User(
+            self.user_id, self.recent, self.recent_ids, self.history, self.dedupe, self.shown, self.words,
+            self.traits, self.traits_event, self.statements, self.constraints, self.language, self.session_id,
+            self.session_start_s, self.last_s, self.last_ranked_ms, self.open, self.profile,
+        )  # fmt: skip
+
+
+def remember(user: User, event_id: str) -> bool:
+    """Marks the event as applied; False if it was already (then nothing changes)."""
+    mark = crc32(event_id.encode()).to_bytes(4, "little")
+    at = user.dedupe.find(mark)
+    while at >= 0:
+        if at % 4 == 0:
+            return False
+        at = user.dedupe.find(mark, at + 1)
+    user.dedupe = (user.dedupe + mark)[-4 * DEDUPE :]
+    return True
+
+
+def pack_open(rec_id: str, ts: int, kind: str, keys: bytes, propensities: bytes) -> bytes:
+    """One open recommendation: keys are u64 item keys in rank order, propensities float16 beside them."""
+    return msgpack.packb((rec_id, ts, kind, keys, propensities))
+
+
+def unpack_open(packed: bytes) -> tuple[str, int, str, bytes, bytes]:
+    rec_id, ts, kind, keys, propensities = msgpack.unpackb(packed)
+    return rec_id, ts, kind, keys, propensities
+
+
+def encode_user(user: User) -> dict[str, bytes]:
+    """The fields of the user's hash in the store. All are always written, so that none outlives an erasure."""
+    rare: dict[str, Any] = {}
+    if user.shown:
+        rare["shown"] = user.shown
+    if user.words:
+        rare["words"] = user.words
+    if user.traits:
+        rare["traits"] = (user.traits, user.traits_event)
+    if user.statements:
+        rare["statements"] = user.statements
+    if user.constraints:
+        rare["constraints"] = [c.model_dump(exclude_none=True) for c in user.constraints]
+    if user.session_id is not None:
+        rare["session_id"] = user.session_id
+    if user.language != "en":
+        rare["language"] = user.language
+    if user.last_ranked_ms:
+        rare["ranked"] = user.last_ranked_ms
+    state = (
+        CODEC_VERSION, user.recent, "\n".join(user.recent_ids), user.history, user.dedupe,
+        user.session_start_s, user.last_s, rare,
+    )  # fmt: skip
+    return {
+        "state": msgpack.packb(state),
+        "profile": user.profile.encode(),
+        "open": msgpack.packb(user.open) if user.open else b"",
+    }
+
+
+class UnknownUserVersion(ValueError):
+    """The stored state was written by another version of Headwater."""
+
+
+def decode_user(user_id: str, fields: Mapping[bytes, bytes]) -> User:
+    """The reverse of `encode_user`; a user without a state is a new one."""
+    state = fields.get(b"state")
+    if not state:
+        return User(user_id)
+    version, recent, ids, history, dedupe, session_start_s, last_s, rare = msgpack.unpackb(state)
+    if version != CODEC_VERSION:
+        raise UnknownUserVersion(
+            f"the state of a user was written in codec version {version}, this Headwater reads {CODEC_VERSION}: "
+            "run the version that wrote it, or replay the events into an empty namespace"
+        )
+    opened = fields.get(b"open")
+    user = User(
+        user_id,
+        recent=recent,
+        recent_ids=tuple(ids.split("\n")) if ids else (),
+        history=history,
+        dedupe=dedupe,
+        session_start_s=session_start_s,
+        last_s=last_s,
+        open=tuple(msgpack.unpackb(opened)) if opened else (),
+        profile=fields.get(b"profile", b"").decode(),
+    )
+    if rare:
+        user.shown = rare.get("shown", b"")
+        user.words = tuple(Words(*w) for w in rare.get("words", ()))
+        user.traits, user.traits_event = rare.get("traits", ({}, None))
+        user.statements = tuple(Statement(*s) for s in rare.get("statements", ()))
+        user.constraints = tuple(Constraint.model_validate(c) for c in rare.get("constraints", ()))
+        user.session_id = rare.get("session_id")
+        user.language = rare.get("language", "en")
+        user.last_ranked_ms = rare.get("ranked", 0)
+    return user

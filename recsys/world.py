@@ -1,0 +1,230 @@
+"""World: what all users share, as one immutable snapshot. Swapped by pointer, never changed in place.
+
+In: a batch of item changes, vectors and a Statistics snapshot (`advanced`). Out: the next World. Everything that is
+derived from the parts (popularity by row, trending lists, price levels, condition masks) is worked out at first use
+and kept with the snapshot. `streams.feed` builds Worlds from topics, a replay from files; the step only reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.catalogue import Catalogue
+from recsys.conditions import ConditionMasks
+from recsys.dialogue.vocabulary import Vocabulary
+from recsys.facets import Facets
+from recsys.index.dense import DenseIndex
+from recsys.index.lexical import LexicalIndex
+from recsys.rank import Ranker
+from recsys.statistics import WINDOWS_DAYS, Statistics
+from schemas.items import Item, Withdrawn
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+TRENDING = 300
+_WEEK = WINDOWS_DAYS.index(7)
+_MIX = 0x9E3779B97F4A7C15
+
+
+@dataclass(frozen=True)
+class World:
+    """One snapshot. `encode_query` turns a text into a unit vector float32[dim], or is None without an encoder."""
+
+    catalogue: Catalogue
+    dense: DenseIndex
+    lexical: LexicalIndex
+    statistics: Statistics
+    ranker: Ranker
+    encode_query: Callable[[str], Floats] | None = None
+    release_id: str = "none"
+    facets: Facets = field(default_factory=Facets)
+    masks: ConditionMasks = field(default_factory=ConditionMasks)
+
+    @classmethod
+    def empty(
+        cls,
+        dim: int = 0,
+        encode_query: Callable[[str], Floats] | None = None,
+        ranker: Ranker | None = None,
+        device: str = "cpu",
+    ) -> World:
+        """A World without items: what a worker holds before its topics were read. `dim` 0: no vectors at all."""
+        return cls(
+            Catalogue.empty(), DenseIndex.empty(dim, device), LexicalIndex.empty(), Statistics.empty(),
+            ranker or Ranker(device), encode_query,
+        )  # fmt: skip
+
+    def advanced(
+        self,
+        items: Sequence[Item | Withdrawn] = (),
+        vectors: Sequence[tuple[str, Floats]] = (),
+        statistics: Statistics | None = None,
+    ) -> World:
+        """The next World. `vectors` belong to the items as they are after `items`; one of an unknown item is left out."""
+        catalogue, dense, lexical, facets = self.catalogue, self.dense, self.lexical, self.facets
+        if items:
+            catalogue, added, dead = catalogue.updated(items)
+            if added or dead:
+                came = [catalogue.items[r] for r in added]
+                lexical = lexical.updated(came, dead)
+                facets = facets.updated(came, [catalogue.items[r] for r in dead])
+        dense = dense.grown(catalogue.rows)
+        fresh = {row: v for item_id, v in vectors if (row := catalogue.row_of.get(item_id)) is not None}
+        fresh = {row: v for row, v in fresh.items() if not dense.has[row]}
+        if fresh:
+            dense = dense.with_vectors(np.fromiter(fresh, np.int32, len(fresh)), np.stack(list(fresh.values())))
+        return replace(
+            self,
+            catalogue=catalogue,
+            dense=dense,
+            lexical=lexical,
+            facets=facets,
+            statistics=statistics or self.statistics,
+        )
+
+    @property
+    def due(self) -> bool:
+        """Whether `settled` would pay."""
+        return self.dense.due or self.lexical.due
+
+    def settled(self) -> World:
+        """The same World with its indexes rebuilt into their main parts. Seconds of work at 100,000 items."""
+        alive = self.catalogue.alive
+        return replace(self, dense=self.dense.rebuilt(alive), lexical=self.lexical.rebuilt(alive))
+
+    def adopting(self, settled: World) -> World:
+        """This World with the main parts of `settled`, an earlier one of the same line that was rebuilt meanwhile."""
+        return replace(
+            self, dense=self.dense.adopting(settled.dense, self.catalogue.alive), lexical=self.lexical.adopting(settled.lexical)
+        )
+
+    @property
+    def wasteful(self) -> bool:
+        """Whether dead rows outnumber the live ones, so that `compacted` would pay."""
+        return self.catalogue.rows > 2 * len(self.catalogue) + 10_000
+
+    def compacted(self) -> World:
+        """The same contents without dead rows, in new buffers."""
+        rows = self.catalogue.id_rows
+        fresh = replace(
+            self, catalogue=Catalogue.empty(), dense=DenseIndex.empty(self.dense.dim, self.dense.device),
+            lexical=LexicalIndex.empty(), facets=Facets(), masks=ConditionMasks(),
+        )  # fmt: skip
+        items = [self.catalogue.items[r] for r in rows]
+        vectors = [(self.catalogue.items[r].item_id, self.dense.vectors[r]) for r in rows if self.dense.has[r]]
+        return fresh.advanced(items, vectors).settled()
+
+    # names -----------------------------------------------------------------------------------------------------
+    @cached_property
+    def names(self) -> dict[str, str]:
+        return {
+            "release_id": self.release_id,
+            "statistics_id": self.statistics.statistics_id,
+            "catalogue_version": f"{self.catalogue_version:016x}",
+        }
+
+    @cached_property
+    def catalogue_version(self) -> int:
+        """The sum of the items' hashes modulo 2^64; an item whose vector is there counts with another multiple."""
+        whole = self.catalogue.alive & self.dense.has[: self.catalogue.rows]
+        vectors = self.catalogue.hashes[whole] * np.uint64(_MIX)
+        return (self.catalogue.content + int(vectors.sum(dtype=np.uint64))) & (2**64 - 1)
+
+    @cached_property
+    def whole_items(self) -> int:
+        """Items that count: with their vector, where there is an encoder."""
+        if not self.dense.dim:
+            return len(self.catalogue)
+        return int((self.catalogue.alive & self.dense.has[: self.catalogue.rows]).sum())
+
+    # derived columns -------------------------------------------------------------------------------------------
+    @cached_property
+    def offered(self) -> npt.NDArray[np.bool_]:
+        """bool[rows]: alive and available (expiry depends on the event's time)."""
+        return self.catalogue.alive & self.catalogue.available
+
+    @cached_property
+    def shop(self) -> npt.NDArray[np.bool_]:
+        """bool[rows]: offered, and not a help article."""
+        return self.offered & ~self.catalogue.help
+
+    @cached_property
+    def popularity(self) -> Floats:
+        """float32[rows, windows]: log1p of the decayed weight, over that of the window's most popular item; 0 to 1."""
+        n = self.catalogue.rows
+        out = np.zeros((n, len(WINDOWS_DAYS)), np.float32)
+        if n and len(self.statistics.keys):
+            at = self.statistics.take(self.catalogue.keys)
+            known = at >= 0
+            out[known] = np.log1p(np.maximum(self.statistics.popularity[at[known]], 0))
+        top = out.max(axis=0, initial=0)
+        return out / np.where(top > 0, top, 1)
+
+    def _best(self, score: Floats, among: npt.NDArray[np.bool_], n: int) -> Ints:
+        """Rows by falling score (rounded), ties by item_id."""
+        rows = np.flatnonzero(among).astype(np.int32)
+        value = np.round(score[rows].astype(np.float64) * 1e6).astype(np.int64)
+        rank = -(value << 32) + self.catalogue.order[rows]
+        if n < len(rows):
+            part = np.argpartition(rank, n)[:n]
+            rows, rank = rows[part], rank[part]
+        return rows[np.argsort(rank, kind="stable")]
+
+    @cached_property
+    def by_popularity(self) -> Ints:
+        """All offered rows, most popular of the month first: what is left when nothing else is known."""
+        return self._best(self.popularity[:, 2] + self.popularity[:, 3], self.offered, self.catalogue.rows)
+
+    @cached_property
+    def trending(self) -> Ints:
+        """The TRENDING rows of the week; items that nobody touched are not among them."""
+        week = self.popularity[:, _WEEK]
+        return self._best(week + self.popularity[:, 0], self.shop & (week > 0), TRENDING)
+
+    @cached_property
+    def newest(self) -> Ints:
+        published = self.catalogue.published
+        return self._best(
+            (published // 60_000).astype(np.float32) * np.float32(1e-6), self.shop & (published >= 0), TRENDING
+        )
+
+    @cached_property
+    def _by_category(self) -> dict[int, Ints]:
+        return {}
+
+    def best_in_category(self, category: int, n: int) -> Ints:
+        """int32[<= n]: the most popular shop rows of a category."""
+        found = self._by_category.get(category)
+        if found is None:
+            among = self.shop & (self.catalogue.categories == category).any(axis=1)
+            found = self._by_category[category] = self._best(self.popularity[:, 2], among, n)
+        return found
+
+    @cached_property
+    def price_level(self) -> Floats:
+        """float32[rows]: how dear an item is within its first category and currency, in standard deviations of the
+        log price, -2 to 2; nan without a price. Summed in order of item_id, so that load order leaves no trace."""
+        c = self.catalogue
+        level = np.full(c.rows, np.nan, np.float32)
+        rows = c.id_rows[~np.isnan(c.price[c.id_rows])] if c.rows else c.id_rows
+        if not len(rows):
+            return level
+        group = (c.categories[rows, 0].astype(np.int64) + 1) * 64 + (c.currency[rows] + 1) % 64
+        _, group = np.unique(group, return_inverse=True)
+        log = np.log1p(c.price[rows].astype(np.float64))
+        n = np.bincount(group)
+        mean = np.bincount(group, log) / n
+        spread = np.sqrt(np.bincount(group, (log - mean[group]) ** 2) / n)
+        z = (log - mean[group]) / np.maximum(spread[group], 0.05)
+        level[rows] = np.round(np.clip(z, -2, 2), 3)
+        return level
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What a message can name: the catalogue's categories, brands and attribute values."""
+        return self.facets.vocabulary

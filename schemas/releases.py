@@ -1,0 +1,66 @@
+"""How learnt things reach the workers, and which worker took what when.
+
+In and out: `<ns>.releases.v1` (learner -> every worker), `<ns>.journal.v1` (worker -> replay).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.recommendations import WorldNames
+from schemas.wire import Id, Timestamp, Wire
+
+Sha256 = r"^[0-9a-f]{64}$"
+
+
+class TrainedThrough(Wire):
+    """How far the learner had read: the log's time, and the next offset of each partition of `events`."""
+
+    ts: Timestamp
+    offsets: dict[str, int]
+
+
+class Base(Wire):
+    """The whole snapshot that a small release builds on."""
+
+    uri: str
+    sha256: str = Field(pattern=Sha256)
+    size: int = Field(ge=0, description="bytes")
+
+
+class Release(Wire):
+    """A model or a set of statistics, stored at `uri`. `sequence` grows by one within a role."""
+
+    release_id: Id
+    role: Literal["statistics", "ranker", "sequence", "adapter", "encoder"]
+    sequence: int = Field(ge=0)
+    parent: str | None = None
+    created_ts: Timestamp
+    trained_through: TrainedThrough
+    metrics: dict[str, float] = Field(default_factory=dict)
+    uri: str
+    sha256: str = Field(pattern=Sha256)
+    size: int = Field(ge=0, description="bytes")
+    schema_version: int = Field(ge=1)
+    status: Literal["candidate", "serving", "rolled_back", "quarantined"]
+    base: Base | None = Field(None, description="set where this release is a difference from a whole one")
+
+
+class JournalEntry(Wire):
+    """From `offset` of `partition` of the events topic on, this World was served.
+
+    `positions`: for each topic the World was built from, partition -> next offset. Replay reads to there.
+    """
+
+    partition: int = Field(ge=0)
+    offset: int = Field(ge=0, description="first offset served by this World")
+    world: WorldNames
+    positions: dict[str, dict[str, int]]
+    ts: Timestamp
+
+
+def journal_key(partition: int, offset: int) -> str:
+    """Key of a journal record. It names both, so that compaction keeps one entry for each change of World."""
+    return f"{partition}:{offset}"
