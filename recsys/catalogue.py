@@ -66,7 +66,7 @@ class Catalogue:
     alive: Bools
     available: Bools
     help: Bools  # help articles: they answer questions and are offered only when asked for
-    price: npt.NDArray[np.float32]  # nan: none
+    price: npt.NDArray[np.float64]  # as stated; nan: none
     currency: Ints  # -1: none
     categories: Ints  # [rows, CATEGORIES], -1 padded
     brand: Ints  # -1: none
@@ -88,7 +88,7 @@ class Catalogue:
         return cls(
             items=[], row_of={}, keys=np.zeros(0, np.uint64), hashes=np.zeros(0, np.uint64),
             alive=np.zeros(0, bool), available=np.zeros(0, bool), help=np.zeros(0, bool),
-            price=np.zeros(0, np.float32), currency=none, categories=np.zeros((0, CATEGORIES), np.int32),
+            price=np.zeros(0), currency=none, categories=np.zeros((0, CATEGORIES), np.int32),
             brand=none, published=np.zeros(0, np.int64), expires=np.zeros(0, np.int64), order=none,
             sorted_keys=np.zeros(0, np.uint64), sorted_rows=none, ids=[], id_rows=none,
             category_names=Names(), brand_names=Names(), currency_names=Names(), content=0,

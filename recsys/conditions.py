@@ -52,8 +52,7 @@ class ConditionMasks:
 def _price(catalogue: Catalogue, constraint: Constraint) -> Bools:
     """A price in another currency than the named one, or no price at all, satisfies nothing."""
     value = float(constraint.value) if isinstance(constraint.value, int | float) else np.nan
-    # compared as the item states it: float32 columns would let 500.00001 pass for 500
-    amounts = np.fromiter((i.price.amount if i.price else np.nan for i in catalogue.items), float, catalogue.rows)
+    amounts = catalogue.price
     with np.errstate(invalid="ignore"):
         mask: Bools = {"<=": amounts <= value, ">=": amounts >= value}.get(constraint.op, amounts == value)
     if constraint.unit:

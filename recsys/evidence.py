@@ -37,11 +37,11 @@ class Evidence:
 def evidence_of(
     users: Sequence[User], now_s: npt.NDArray[np.int64], policy: Policy, table: npt.NDArray[np.float32]
 ) -> Evidence:
-    """`table` is `code_weights(policy)`. Decay is by half-life in event time; what lies ahead of `now` is not decayed."""
+    """`table` is `code_weights(policy)`. Decay is by half-life in event time; what lies ahead of it is not decayed."""
     b = len(users)
-    past = np.frombuffer(
-        b"".join([(_NO_HISTORY + u.history[-8 * PAST :])[-8 * PAST :] for u in users]), "<u8"
-    ).reshape(b, PAST)
+    past = np.frombuffer(b"".join([(_NO_HISTORY + u.history[-8 * PAST :])[-8 * PAST :] for u in users]), "<u8").reshape(
+        b, PAST
+    )
     size = _RECENT.itemsize * RECENT
     recent = np.frombuffer(b"".join([(_NO_RECENT + u.recent)[-size:] for u in users]), _RECENT).reshape(b, RECENT)
 
@@ -49,7 +49,8 @@ def evidence_of(
     keys = packed & np.uint64(KEY_MASK)
     codes = ((packed >> np.uint64(48)) & np.uint64(15)).astype(np.uint8)
     ts = np.concatenate(
-        [(past >> np.uint64(52)).astype(np.int64) * HISTORY_STEP_S + EPOCH_2000_S, recent["ts"].astype(np.int64)], axis=1
+        [(past >> np.uint64(52)).astype(np.int64) * HISTORY_STEP_S + EPOCH_2000_S, recent["ts"].astype(np.int64)],
+        axis=1,
     )
     raw = np.concatenate([table[codes[:, :PAST]], recent["weight"].astype(np.float32)], axis=1)
     age_h = np.maximum(now_s[:, None] - ts, 0).astype(np.float32) / np.float32(3600)

@@ -8,7 +8,6 @@ field it rests on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,8 @@ from recsys.actions import ACTIONS, PAST_TENSE
 from recsys.features import FEATURES, GROUPS
 from recsys.policy import Policy
 from recsys.query import Block
+from recsys.retrieve import Neighbours
+from recsys.score import Tastes
 from recsys.user import RECENT
 from recsys.world import World
 
@@ -25,6 +26,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 _TITLE_CHARS = 60
 _MEMBERS = np.array([[feature.group == group for feature in FEATURES] for group in GROUPS], np.float32)
+_AVAILABLE = GROUPS.index("available")
 _PERIODS = {
     "en": ("today", "this week", "this month", "this quarter", "this year"),
     "zh": ("今天", "本周", "本月", "本季度", "今年"),
@@ -61,71 +63,117 @@ _PHRASES = {
 }
 
 
-@dataclass(slots=True)
-class _Anchors:
-    """For each chosen item the place (0..RECENT-1) of the user's recent event that speaks most for it; -1: none."""
-
-    together: Ints
-    similar: Ints
-    category: Ints
-    brand: Ints
-
-
-def explain(world: World, block: Block, chosen: Ints, x: Floats, contributions: Floats, policy: Policy) -> list[list[list[dict[str, Any]]]]:
+def explain(
+    world: World,
+    block: Block,
+    neighbours: Neighbours,
+    tastes: Tastes,
+    chosen: Ints,
+    x: Floats,
+    contributions: Floats,
+    policy: Policy,
+) -> list[list[list[dict[str, Any]]]]:
     """Reasons [B][K][...] for chosen rows int32[B, K] (-1 behind the end), with their features x and contributions
     float32[B, K, F]."""
     parts = np.round((contributions @ _MEMBERS.T).astype(np.float64), 4)
-    order = np.argsort(-parts, axis=2, kind="stable")
+    order = np.argsort(-parts, axis=2, kind="stable")[:, :, : policy.reasons]
     weights, ranked = np.take_along_axis(parts, order, 2).tolist(), order.tolist()
-    anchors = _anchors(world, block, chosen)
-    period = x[:, :, _POPULAR_AT : _POPULAR_AT + len(_POPULARITY)].argmax(axis=2)
+    subjects = np.take_along_axis(_subjects(world, block, neighbours, tastes, chosen, x), order, 2)
+    cited = _latest_alike(world, block, subjects, order).tolist()
+    subjects = subjects.tolist()
+    counts = (chosen >= 0).sum(axis=1).tolist()
     out = []
-    for b, query in enumerate(block.queries):
-        language = "zh" if query.user.language == "zh" else "en"
+    for b in range(len(block.queries)):
+        told: dict[tuple[int, int], tuple[str, list[dict[str, str]]]] = {}
         line = []
-        for place, row in enumerate(chosen[b].tolist()):
-            if row < 0:
-                break
+        for place in range(counts[b]):
             reasons: list[dict[str, Any]] = []
-            for group, weight in zip(ranked[b][place], weights[b][place], strict=True):
-                if weight <= 0 or len(reasons) == policy.reasons:
+            line_of = zip(ranked[b][place], weights[b][place], subjects[b][place], cited[b][place], strict=True)
+            for group, weight, subject, alike in line_of:
+                if weight <= 0 or (group == _AVAILABLE and reasons):
                     break
-                name = GROUPS[group]
-                if name == "available" and reasons:
-                    break
-                text, evidence = _reason(world, block, b, row, name, anchors, place, int(period[b, place]), language)
-                reasons.append({"text": text, "weight": weight, "evidence": evidence})
+                # items of a slate share most of their reasons' words: each is put together once
+                known = told.get((group, subject))
+                if known is None:
+                    known = told[group, subject] = _reason(world, block, b, GROUPS[group], subject, alike)
+                reasons.append({"text": known[0], "weight": weight, "evidence": known[1]})
             line.append(reasons)
         out.append(line)
     return out
 
 
+def _subjects(
+    world: World, block: Block, neighbours: Neighbours, tastes: Tastes, chosen: Ints, x: Floats
+) -> npt.NDArray[np.int64]:
+    """[B, K, groups]: what each reason is about. together, similar: the evidence column that speaks most for the item,
+    -1 for none; popular: the window; category, brand: its number; else 0."""
+    out = np.zeros((*chosen.shape, len(GROUPS)), np.int64)
+    if not world.catalogue.rows:
+        return out
+    safe = np.maximum(chosen, 0)
+    out[:, :, GROUPS.index("together")] = neighbours.of(world.catalogue.keys[safe])[2]
+    out[:, :, GROUPS.index("similar")] = -1
+    if world.dense.dim:
+        rows = block.rows[:, -RECENT:]
+        usable = (block.evidence.weights[:, -RECENT:] > 0) & (rows >= 0) & world.dense.has[np.maximum(rows, 0)]
+        recent = world.dense.vectors[np.maximum(rows, 0)] * usable[:, :, None]
+        near = np.round(np.matmul(world.dense.vectors[safe], recent.transpose(0, 2, 1)), 4)
+        place = near.argmax(axis=2) + block.rows.shape[1] - RECENT
+        out[:, :, GROUPS.index("similar")] = np.where(near.max(axis=2) > 0.05, place, -1)
+    out[:, :, GROUPS.index("popular")] = x[:, :, _POPULAR_AT : _POPULAR_AT + len(_POPULARITY)].argmax(axis=2)
+    kinds = world.catalogue.categories[safe]
+    if tastes.categories.shape[1]:
+        query = np.arange(len(chosen))[:, None, None]
+        share = np.where(kinds >= 0, tastes.categories[query, np.maximum(kinds, 0)], -2)
+        best = share.argmax(axis=2)[:, :, None]
+        out[:, :, GROUPS.index("category")] = np.take_along_axis(kinds, best, 2)[:, :, 0]
+    out[:, :, GROUPS.index("brand")] = world.catalogue.brand[safe]
+    return out
+
+
+def _latest_alike(world: World, block: Block, subjects: npt.NDArray[np.int64], groups: npt.NDArray[np.int64]) -> Ints:
+    """int32 like `subjects`: for a category or a brand the place of the latest recent item that has it too; else -1."""
+    out = np.full(subjects.shape, -1, np.int32)
+    if not world.catalogue.rows:
+        return out
+    rows = block.rows[:, -RECENT:]
+    safe = np.maximum(rows, 0)
+    liked = (rows >= 0) & (block.evidence.weights[:, -RECENT:] > 0)
+    for name, values in (("category", world.catalogue.categories[safe]), ("brand", world.catalogue.brand[safe, None])):
+        b, k, n = np.nonzero(groups == GROUPS.index(name))
+        if len(b):
+            alike = (values[b] == subjects[b, k, n][:, None, None]).any(axis=2) & liked[b]
+            last = RECENT - 1 - alike[:, ::-1].argmax(axis=1)
+            out[b, k, n] = np.where(alike.any(axis=1), last, -1)
+    return out
+
+
 def _reason(
-    world: World, block: Block, b: int, row: int, group: str, anchors: _Anchors, place: int, period: int, language: str
+    world: World, block: Block, b: int, group: str, subject: int, alike: int
 ) -> tuple[str, list[dict[str, str]]]:
-    phrases = _PHRASES[language]
+    """(text, evidence) of a reason of query `b`."""
     query = block.queries[b]
+    language = "zh" if query.user.language == "zh" else "en"
+    phrases = _PHRASES[language]
     if group in ("together", "similar"):
-        at = int((anchors.together if group == "together" else anchors.similar)[b, place])
-        if at < 0:
+        place = subject - (block.rows.shape[1] - RECENT)
+        row = int(block.rows[b, subject])
+        if subject < 0 or place < 0 or row < 0:  # an older item: its event id is not kept
             return phrases[group + "?"], [{"field": "history"}]
-        column = block.rows.shape[1] - RECENT + at
-        title = world.catalogue.items[int(block.rows[b, column])].title[:_TITLE_CHARS]
-        did = PAST_TENSE[language][ACTIONS[int(block.evidence.codes[b, column])]]
-        return phrases[group].format(title=title, did=did), [{"event": _event_at(query.user.recent_ids, at)}]
+        title = world.catalogue.items[row].title[:_TITLE_CHARS]
+        did = PAST_TENSE[language][ACTIONS[int(block.evidence.codes[b, subject])]]
+        return phrases[group].format(title=title, did=did), [{"event": _event_at(query.user.recent_ids, place)}]
     if group == "words":
         event_id, said = block.texts[b][0]
         return phrases["words"].format(said=said[:_TITLE_CHARS]), [{"event": event_id}]
     if group == "popular":
-        return phrases["popular"].format(period=_PERIODS[language][period]), [{"field": _POPULARITY[period]}]
-    item = world.catalogue.items[row]
+        return phrases["popular"].format(period=_PERIODS[language][subject]), [{"field": _POPULARITY[subject]}]
     if group in ("category", "brand"):
-        name = item.categories[0] if group == "category" and item.categories else item.brand
+        names = world.catalogue.category_names if group == "category" else world.catalogue.brand_names
         evidence = [{"field": "categories" if group == "category" else "brand"}]
-        at = int((anchors.category if group == "category" else anchors.brand)[b, place])
-        if at >= 0:
-            evidence.append({"event": _event_at(query.user.recent_ids, at)})
-        return phrases[group].format(name=name or ""), evidence
+        if alike >= 0:
+            evidence.append({"event": _event_at(query.user.recent_ids, alike)})
+        return phrases[group].format(name=names.all[subject]), evidence
     field = {"new": "published_at", "price": "price", "available": "available"}[group]
     return phrases[group], [{"field": field}]
 
@@ -133,37 +181,3 @@ def _reason(
 def _event_at(ids: tuple[str, ...], place: int) -> str:
     """Recent columns are padded in front: the last column is the last id."""
     return ids[place - RECENT + len(ids)]
-
-
-def _anchors(world: World, block: Block, chosen: Ints) -> _Anchors:
-    keys, rows = block.evidence.keys[:, -RECENT:], block.rows[:, -RECENT:]
-    liked = (block.evidence.weights[:, -RECENT:] > 0) & (rows >= 0)
-    safe = np.maximum(chosen, 0)
-    none = np.full(chosen.shape, -1, np.int32)
-    together, similar = none, none
-    stats = world.statistics
-    if len(stats.keys) and world.catalogue.rows:
-        at = stats.take(keys.ravel()).reshape(keys.shape)
-        near = stats.neighbours[np.maximum(at, 0)]  # [B, R, N]
-        weight = stats.neighbour_weights[np.maximum(at, 0)] * ((at >= 0) & liked)[:, :, None]
-        wanted = world.catalogue.keys[safe]
-        # [B, K, R]: what each recent item says for each chosen one
-        speaks = ((near[:, None] == wanted[:, :, None, None]) * weight[:, None]).max(axis=3)
-        together = np.where(speaks.max(axis=2) > 0, speaks.argmax(axis=2), -1).astype(np.int32)
-    if world.dense.dim and world.catalogue.rows:
-        recent = world.dense.vectors[np.maximum(rows, 0)] * (liked & world.dense.has[np.maximum(rows, 0)])[:, :, None]
-        near = np.matmul(world.dense.vectors[safe], recent.transpose(0, 2, 1))
-        similar = np.where(near.max(axis=2) > 0.05, near.argmax(axis=2), -1).astype(np.int32)
-    category = brand = none
-    if world.catalogue.rows:
-        recent_rows = np.maximum(rows, 0)
-        category = _latest_same(world.catalogue.categories[:, 0], safe, recent_rows, liked)
-        brand = _latest_same(world.catalogue.brand, safe, recent_rows, liked)
-    return _Anchors(together, similar, category, brand)
-
-
-def _latest_same(values: Ints, chosen: Ints, recent: Ints, liked: npt.NDArray[np.bool_]) -> Ints:
-    """int32[B, K]: the last recent place whose item has the chosen item's value; -1: none."""
-    same = (values[recent][:, None, :] == values[chosen][:, :, None]) & liked[:, None, :]
-    last = same.shape[2] - 1 - same[:, :, ::-1].argmax(axis=2)
-    return np.where(same.any(axis=2), last, -1).astype(np.int32)

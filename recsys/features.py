@@ -23,6 +23,9 @@ class Feature(NamedTuple):
     weight: float
 
 
+_SHARE = "log share of the most popular"
+
+# fmt: off
 FEATURES = (
     Feature("covisitation", "chosen by others together with what the user chose", "log1p of decayed weight / 4",
             "statistics x evidence", "together", 1.6),
@@ -33,12 +36,11 @@ FEATURES = (
             "item vectors x evidence", "similar", 0.5),
     Feature("words", "text near to what the user said", "cosine", "item vectors x texts", "words", 1.6),
     Feature("lexical", "words of the user's in the item", "BM25 / (BM25 + 4)", "lexical index x texts", "words", 2.0),
-    Feature("popularity_day", "chosen by many today", "log share of the most popular", "statistics", "popular", 0.25),
-    Feature("popularity_week", "chosen by many this week", "log share of the most popular", "statistics", "popular", 0.30),
-    Feature("popularity_month", "chosen by many this month", "log share of the most popular", "statistics", "popular", 0.25),
-    Feature("popularity_quarter", "chosen by many this quarter", "log share of the most popular", "statistics",
-            "popular", 0.10),
-    Feature("popularity_year", "chosen by many this year", "log share of the most popular", "statistics", "popular", 0.10),
+    Feature("popularity_day", "chosen by many today", _SHARE, "statistics", "popular", 0.25),
+    Feature("popularity_week", "chosen by many this week", _SHARE, "statistics", "popular", 0.30),
+    Feature("popularity_month", "chosen by many this month", _SHARE, "statistics", "popular", 0.25),
+    Feature("popularity_quarter", "chosen by many this quarter", _SHARE, "statistics", "popular", 0.10),
+    Feature("popularity_year", "chosen by many this year", _SHARE, "statistics", "popular", 0.10),
     Feature("newness", "published lately", "half-life 14 days", "catalogue", "new", 0.15),
     Feature("category", "share of the user's evidence in its categories", "share, negative where disliked",
             "catalogue x evidence", "category", 1.0),
@@ -48,6 +50,7 @@ FEATURES = (
             "catalogue x evidence", "price", 0.25),
     Feature("shown", "shown before without an answer", "-log2(1 + times) / 4", "impressions", "shown", 0.6),
     Feature("available", "can be had", "1", "catalogue", "available", 0.01),
-)  # fmt: skip
+)
+# fmt: on
 INDEX = {feature.name: at for at, feature in enumerate(FEATURES)}
 GROUPS = tuple(dict.fromkeys(feature.group for feature in FEATURES))

@@ -25,6 +25,7 @@ LIKES, DISLIKES, BRAND = 0.15, -0.1, 0.25
 CITED = 2
 _TITLE_CHARS = 48
 _SAID_CHARS = 60
+_SENTENCE_CHARS = 160
 _PHRASES = {
     "en": {
         "likes": "Likes {}", "dislikes": "Avoids {}", "brand": "Chooses {}", "cheap": "Chooses cheaper things",
@@ -67,7 +68,11 @@ def write_profiles(world: World, users: Sequence[User], policy: Policy, weights:
         def cite(hits: npt.NDArray[np.bool_], user: User = user) -> list[str]:
             return [user.recent_ids[p - RECENT + len(user.recent_ids)] for p in np.flatnonzero(hits)[-CITED:]]
 
-        names = [c for c in liked[at] if c >= 0 and tastes.categories[at, c] >= LIKES and f"category:{categories[c]}" not in muted]
+        names = [
+            c
+            for c in liked[at]
+            if c >= 0 and tastes.categories[at, c] >= LIKES and f"category:{categories[c]}" not in muted
+        ]
         if names:
             hits = np.isin(kinds[at], names)
             lines.append((phrases["likes"].format(phrases["and"].join(categories[c] for c in names)), cite(hits)))
@@ -81,17 +86,25 @@ def write_profiles(world: World, users: Sequence[User], policy: Policy, weights:
             lines.append((phrases["dear" if tastes.price[at] > 0 else "cheap"], cite(known[at])))
         if known[at].any():
             place = int(np.flatnonzero(known[at])[-1])
-            did = PAST_TENSE["zh" if user.language == "zh" else "en"][ACTIONS[int(block.evidence.codes[at, place - RECENT])]]
+            did = PAST_TENSE["zh" if user.language == "zh" else "en"][
+                ACTIONS[int(block.evidence.codes[at, place - RECENT])]
+            ]
             title = world.catalogue.items[int(recent[at, place])].title[:_TITLE_CHARS]
             lines.append((phrases["last"].format(did=did, title=title), cite(np.arange(RECENT) == place)))
-        for words in user.words[-1:]:
-            lines.append((phrases["said"].format(words.text[:_SAID_CHARS]), [words.event_id]))
+        lines.extend((phrases["said"].format(words.text[:_SAID_CHARS]), [words.event_id]) for words in user.words[-1:])
         if user.constraints:
-            wants = phrases["and"].join(f"{c.name} {c.op} {_plain(c.value)}{' ' + c.unit if c.unit else ''}" for c in user.constraints)
-            lines.append((phrases["wants"].format(wants), sorted({c.event_id for c in user.constraints if c.event_id})))
+            wants = phrases["and"].join(
+                f"{c.name} {c.op} {_plain(c.value)}{' ' + c.unit if c.unit else ''}" for c in user.constraints
+            )
+            lines.append(
+                (
+                    phrases["wants"].format(wants)[:_SENTENCE_CHARS],
+                    sorted({c.event_id for c in user.constraints if c.event_id}),
+                )
+            )
         if user.traits:
             told = "; ".join(f"{name} {_plain(value)}" for name, value in user.traits.items())
-            lines.append((told, [user.traits_event] if user.traits_event else []))
+            lines.append((told[:_SENTENCE_CHARS], [user.traits_event] if user.traits_event else []))
         lines += [(s.text, [s.statement_id]) for s in user.statements if s.state in ("added", "pinned") and s.text]
         stop = _STOP["zh" if user.language == "zh" else "en"]
         user.profile = "\n".join(text + (f" [{', '.join(ids)}]" if ids else "") + stop for text, ids in lines)

@@ -57,9 +57,7 @@ class Block:
     texts: list[list[tuple[str, str]]] = field(default_factory=list)  # [B] of (event id, text), the query first
 
 
-def block_of(
-    world: World, queries: Sequence[Query], policy: Policy, weights: Floats, *, vectors: bool = True
-) -> Block:
+def block_of(world: World, queries: Sequence[Query], policy: Policy, weights: Floats, *, vectors: bool = True) -> Block:
     """`weights` is `recsys.actions.code_weights(policy)`. Without `vectors` those stay zero (a profile needs none)."""
     now = np.fromiter((q.ts for q in queries), np.int64, len(queries))
     evidence = evidence_of([q.user for q in queries], now // 1000, policy, weights)

@@ -37,7 +37,7 @@ class Ranker:
         self.module = (module or AdditiveRanker()).to(device).eval()
 
     def scores(self, x: Floats) -> npt.NDArray[np.float64]:
-        """float64[B, C] for features float32[B, C, F]: rounded to ROUND decimals, so that no last bit decides an order."""
+        """float64[B, C] for features float32[B, C, F], rounded to ROUND decimals: no last bit decides an order."""
         with torch.inference_mode():
             out = self.module(torch.from_numpy(x).to(self.device, non_blocking=True)).sum(dim=-1)
             return np.round(out.cpu().numpy().astype(np.float64), ROUND)

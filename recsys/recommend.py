@@ -7,6 +7,7 @@ the receipt times, and the packed open recommendation that waits in the User for
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -14,18 +15,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recsys.dialogue.conditions import Understanding
 from recsys.dialogue.reply import reply
-from recsys.dialogue.understand import Understanding
 from recsys.explain import explain
 from recsys.policy import Policy
-from recsys.query import Query, block_of
-from recsys.retrieve import SOURCES, retrieve
+from recsys.query import Block, Query, block_of
+from recsys.retrieve import SOURCES, Near, retrieve, search
 from recsys.score import features_of, tastes_of
 from recsys.select import seed_of, select
 from recsys.user import pack_open
 from recsys.world import World
 
-BLOCK = 32
+BLOCK = 64
 """Queries worked on together: enough to spread numpy's cost a call, few enough to stay in the cache."""
 MOVED = (None, "diversity", "exploration")
 NAMED_IN_REPLY = 3
@@ -59,25 +60,36 @@ def recommend(
     timer: Timer = untimed,
 ) -> list[Slate]:
     """A Slate for every query. `understood` holds what chats said, by `Query.source`."""
-    out: list[Slate] = []
-    for at in range(0, len(queries), BLOCK):
-        out += _block(world, queries[at : at + BLOCK], understood, policy, weights, timer)
-    return out
+    blocks = [block_of(world, queries[at : at + BLOCK], policy, weights) for at in range(0, len(queries), BLOCK)]
+    timer("profile_vectors")
+    if len(blocks) < 2:
+        return [
+            slate for b in blocks for slate in _slates(world, b, search(world, b, policy), understood, policy, timer)
+        ]
+    # the index searches for the next block on a second core while Python works on this one
+    with ThreadPoolExecutor(1, "search") as pool:
+        found = [pool.submit(search, world, block, policy) for block in blocks]
+        return [
+            slate
+            for block, near in zip(blocks, found, strict=True)
+            for slate in _slates(world, block, near.result(), understood, policy, timer)
+        ]
 
 
-def _block(
+def _slates(
     world: World,
-    queries: Sequence[Query],
+    block: Block,
+    near: Near,
     understood: Mapping[int, Understanding],
     policy: Policy,
-    weights: npt.NDArray[np.float32],
     timer: Timer,
 ) -> list[Slate]:
-    block = block_of(world, queries, policy, weights)
-    timer("profile_vectors")
-    candidates = retrieve(world, block, policy)
+    queries = block.queries
+    timer("search")
+    candidates = retrieve(world, block, near, policy)
     timer("retrieve")
-    x = features_of(world, block, candidates, tastes_of(world, block))
+    tastes = tastes_of(world, block)
+    x = features_of(world, block, candidates, tastes)
     timer("features")
     scores = world.ranker.scores(x)
     timer("rank")
@@ -88,7 +100,8 @@ def _block(
     place = np.maximum(slates.chosen, 0)
     rows = np.where(slates.chosen >= 0, np.take_along_axis(candidates.rows, place, 1), -1)
     chosen_x = np.take_along_axis(x, place[:, :, None], 1)
-    reasons = explain(world, block, rows, chosen_x, world.ranker.contributions(chosen_x), policy)
+    parts = world.ranker.contributions(chosen_x)
+    reasons = explain(world, block, candidates.neighbours, tastes, rows, chosen_x, parts, policy)
     timer("explain")
     score = np.take_along_axis(scores, place, 1).tolist()
     source = np.take_along_axis(candidates.sources, place, 1).tolist()

@@ -39,16 +39,22 @@ class Neighbours:
     codes: Keys
     weights: Floats  # over the ANCHORS latest liked items, each by its own evidence
     last: Floats  # of the very last liked item alone
+    anchors: Ints  # the evidence column of the liked item that speaks most for it
 
-    def of(self, keys: Keys) -> tuple[Floats, Floats]:
-        """([B, C], [B, C]) for item keys [B, C]."""
+    @classmethod
+    def none(cls) -> Neighbours:
+        zero = np.zeros(0, np.float32)
+        return cls(np.zeros(0, np.uint64), zero, zero, np.zeros(0, np.int32))
+
+    def of(self, keys: Keys) -> tuple[Floats, Floats, Ints]:
+        """(weights, last, anchors), each [B, C] for item keys [B, C]; 0, 0 and -1 where there is nothing."""
         if not len(self.codes):
             zero = np.zeros(keys.shape, np.float32)
-            return zero, zero
+            return zero, zero, np.full(keys.shape, -1, np.int32)
         wanted = (np.arange(len(keys), dtype=np.uint64) << _KEY)[:, None] | keys
         at = np.minimum(np.searchsorted(self.codes, wanted), len(self.codes) - 1)
         hit = self.codes[at] == wanted
-        return np.where(hit, self.weights[at], 0), np.where(hit, self.last[at], 0)
+        return np.where(hit, self.weights[at], 0), np.where(hit, self.last[at], 0), np.where(hit, self.anchors[at], -1)
 
 
 @dataclass(slots=True)
@@ -61,27 +67,27 @@ class Candidates:
     neighbours: Neighbours
 
 
-def anchors_of(block: Block) -> tuple[Keys, Floats]:
-    """([B, ANCHORS] keys, weights): the latest items the user took to, newest first; 0 where there are fewer."""
+def anchors_of(block: Block) -> tuple[Keys, Floats, Ints]:
+    """([B, ANCHORS] keys, weights, evidence columns) of the latest items the user took to, newest first; 0 where there
+    are fewer."""
     liked = block.evidence.weights > 0
     place = np.where(liked, np.arange(liked.shape[1]), -1)
     newest = np.argsort(-place, axis=1, kind="stable")[:, :ANCHORS]
     keys = np.take_along_axis(block.evidence.keys, newest, 1)
     weights = np.take_along_axis(block.evidence.weights, newest, 1)
     on = np.take_along_axis(liked, newest, 1)
-    return np.where(on, keys, np.uint64(0)), np.where(on, weights, 0).astype(np.float32)
+    return np.where(on, keys, np.uint64(0)), np.where(on, weights, 0).astype(np.float32), newest.astype(np.int32)
 
 
-def neighbours_of(world: World, keys: Keys, weights: Floats) -> Neighbours:
+def neighbours_of(world: World, keys: Keys, weights: Floats, columns: Ints) -> Neighbours:
     """Sums the co-visitation rows of each query's anchors. An anchor counts by log1p of its weight and by its age in
     steps (newest 1, then 1/2, 1/3 ...)."""
     stats = world.statistics
     b, a = keys.shape
     at = stats.take(keys.ravel()).reshape(b, a) if len(stats.keys) else np.full((b, a), -1)
     flat = np.flatnonzero((at >= 0).ravel())
-    empty = Neighbours(np.zeros(0, np.uint64), np.zeros(0, np.float32), np.zeros(0, np.float32))
     if not len(flat):
-        return empty
+        return Neighbours.none()
     query, step = flat // a, flat % a
     near = stats.neighbours[at.ravel()[flat]]
     weight = stats.neighbour_weights[at.ravel()[flat]]
@@ -91,19 +97,47 @@ def neighbours_of(world: World, keys: Keys, weights: Floats) -> Neighbours:
     summed = (weight * factor[:, None].astype(np.float32))[used]
     last = (weight * (step == 0)[:, None])[used]
     if not len(codes):
-        return empty
+        return Neighbours.none()
+    column = np.broadcast_to(columns.ravel()[flat][:, None], near.shape)[used]
     order = np.argsort(codes, kind="stable")
-    codes = codes[order]
+    codes, summed, column = codes[order], summed[order], column[order]
     starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
+    most = np.repeat(np.maximum.reduceat(summed, starts), np.diff(np.append(starts, len(codes))))
     return Neighbours(
         codes[starts],
-        np.add.reduceat(summed[order].astype(np.float64), starts).astype(np.float32),
+        np.add.reduceat(summed.astype(np.float64), starts).astype(np.float32),
         np.add.reduceat(last[order].astype(np.float64), starts).astype(np.float32),
+        np.maximum.reduceat(np.where(summed == most, column, -1), starts).astype(np.int32),
     )
 
 
-def retrieve(world: World, block: Block, policy: Policy) -> Candidates:
-    """Candidates of every query of the block; see the module's docstring."""
+@dataclass(slots=True)
+class Near:
+    """What the dense index finds for a block: rows [B, n] by what was said and by taste, -1 padded."""
+
+    words: Ints
+    taste: Ints
+
+
+def search(world: World, block: Block, policy: Policy) -> Near:
+    """Asks the dense index, for the queries that leave the choice to us. Most of it runs without Python's lock."""
+    free = np.fromiter((q.candidates is None and not q.constraints for q in block.queries), bool, len(block.queries))
+    taste = block.profile + block.session * np.float32(0.5)
+    return Near(_near(world, block.words, free, PLACES["words"]), _near(world, taste, free, policy.candidates))
+
+
+def _near(world: World, vectors: Floats, free: npt.NDArray[np.bool_], n: int) -> Ints:
+    asked = np.flatnonzero(free & vectors.any(axis=1)) if world.dense.dim else np.zeros(0, np.int64)
+    if not len(asked):
+        return np.full((len(vectors), 0), -1, np.int32)
+    near = world.dense.search(vectors[asked], n)
+    out = np.full((len(vectors), near.shape[1]), -1, np.int32)
+    out[asked] = near
+    return out
+
+
+def retrieve(world: World, block: Block, near: Near, policy: Policy) -> Candidates:
+    """Candidates of every query of the block, `near` being what `search` found for it; see the module's docstring."""
     b, c = len(block.queries), policy.candidates
     neighbours = neighbours_of(world, *anchors_of(block))
     named = [q for q in block.queries if q.candidates is not None]
@@ -112,7 +146,7 @@ def retrieve(world: World, block: Block, policy: Policy) -> Candidates:
     lexical = [_lexical(world, block, at) for at in range(b)]
     plain = [at for at, q in enumerate(block.queries) if q.candidates is None and not q.constraints]
     if plain and world.catalogue.rows:
-        found, source = _generate(world, block, np.array(plain), neighbours, lexical, policy)
+        found, source = _generate(world, block, np.array(plain), near, neighbours, lexical, policy)
         rows[plain, :c], sources[plain, :c] = found, source
     for at, query in enumerate(block.queries):
         if query.candidates is not None:
@@ -143,7 +177,7 @@ def _lexical(world: World, block: Block, at: int) -> Floats | None:
 
 
 def _generate(
-    world: World, block: Block, at: npt.NDArray[np.int64], neighbours: Neighbours, lexical: list[Floats | None],
+    world: World, block: Block, at: npt.NDArray[np.int64], near: Near, neighbours: Neighbours, lexical: list[Floats | None],
     policy: Policy,
 ) -> tuple[Ints, npt.NDArray[np.uint8]]:  # fmt: skip
     """Rows [b, candidates] of the queries `at` from every retriever, merged: the first retriever to name an item is
@@ -157,25 +191,19 @@ def _generate(
             best = world._best(score, world.offered & (score > 0), PLACES["lexical"])
             found[place, : len(best)] = best
     parts.append(("lexical", found))
-    spoken = np.flatnonzero(np.abs(block.words[at]).sum(axis=1) > 0) if world.dense.dim else []
-    if len(spoken):
-        found = np.full((b, PLACES["words"]), -1, np.int32)
-        near = world.dense.search(block.words[at[spoken]], PLACES["words"])
-        found[spoken, : near.shape[1]] = near
-        parts.append(("words", found))
-    parts.append(("together", _top_neighbours(world, neighbours, at, PLACES["together"])))
-    parts.append(("trending", np.broadcast_to(world.trending[: PLACES["trending"]], (b, len(world.trending[: PLACES["trending"]])))))
+    parts.append(("words", near.words[at]))
+    parts.append(("session", _top_neighbours(world, neighbours, neighbours.last, at, PLACES["session"])))
+    parts.append(("together", _top_neighbours(world, neighbours, neighbours.weights, at, PLACES["together"])))
+    parts.append(
+        (
+            "trending",
+            np.broadcast_to(world.trending[: PLACES["trending"]], (b, len(world.trending[: PLACES["trending"]]))),
+        )
+    )
     parts.append(("new", np.broadcast_to(world.newest[: PLACES["new"]], (b, len(world.newest[: PLACES["new"]])))))
     parts.append(("category", _of_categories(world, block, at)))
-    if world.dense.dim:
-        for name, vectors, n in (("session", block.session, PLACES["session"]), ("similar", block.profile, policy.candidates)):
-            known = np.flatnonzero(np.abs(vectors[at]).sum(axis=1) > 0)
-            if len(known):
-                near = world.dense.search(vectors[at[known]], n)
-                found = np.full((b, near.shape[1]), -1, np.int32)
-                found[known] = near
-                parts.append((name, found))
-    popular = world.by_popularity[: max(20, policy.candidates // 4)]
+    parts.append(("similar", near.taste[at]))
+    popular = world.popular[: max(20, policy.candidates // 4)]
     parts.append(("popular", np.broadcast_to(popular, (b, len(popular)))))
 
     rows = np.concatenate([p for _, p in parts], axis=1)
@@ -215,18 +243,23 @@ def _offerable(world: World, block: Block, at: npt.NDArray[np.int64], rows: Ints
     return ok & (world.catalogue.expires[safe] > block.now[at][:, None])
 
 
-def _top_neighbours(world: World, neighbours: Neighbours, at: npt.NDArray[np.int64], n: int) -> Ints:
-    """[b, n]: rows of the heaviest neighbours, ties by item_id."""
+def _top_neighbours(world: World, neighbours: Neighbours, weights: Floats, at: npt.NDArray[np.int64], n: int) -> Ints:
+    """[b, n]: rows of the heaviest neighbours by `weights` (one a code of `neighbours`), ties by item_id."""
     out = np.full((len(at), n), -1, np.int32)
-    if not len(neighbours.codes):
+    used = np.flatnonzero(weights > 0)
+    if not len(used):
         return out
-    query = (neighbours.codes >> _KEY).astype(np.int64)
-    rows = world.catalogue.rows_of_keys(neighbours.codes & np.uint64((1 << 48) - 1))
+    codes = neighbours.codes[used]
+    query = (codes >> _KEY).astype(np.int64)
+    rows = world.catalogue.rows_of_keys(codes & np.uint64((1 << 48) - 1))
     known = rows >= 0
-    query, rows, weights = query[known], rows[known], np.round(neighbours.weights[known].astype(np.float64), 5)
-    order = np.lexsort((world.catalogue.order[rows], -weights, query))
+    query, rows = query[known], rows[known]
+    # one number a neighbour sorts by query, then falling weight, then item_id
+    steps = np.minimum(np.round(weights[used][known].astype(np.float64) * 1e4), (1 << 28) - 1).astype(np.int64)
+    rank = (query << 52) | (((1 << 28) - 1 - steps) << 24) | world.catalogue.order[rows]
+    order = np.argsort(rank)
     query, rows = query[order], rows[order]
-    starts = np.searchsorted(query, np.arange(len(neighbours.codes) and query.max(initial=-1) + 2))
+    starts = np.searchsorted(query, np.arange(query.max(initial=-1) + 2))
     place = np.arange(len(query)) - starts[query]
     where = np.full(int(max(query.max(initial=-1), at.max())) + 1, -1)
     where[at] = np.arange(len(at))

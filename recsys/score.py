@@ -33,7 +33,7 @@ class Tastes:
 
 def tastes_of(world: World, block: Block) -> Tastes:
     c = world.catalogue
-    b, s = block.rows.shape
+    b = len(block.rows)
     known = block.rows >= 0
     rows = np.where(known, block.rows, 0)
     weights = np.where(known, block.evidence.weights, 0)
@@ -73,10 +73,10 @@ def features_of(world: World, block: Block, candidates: Candidates, tastes: Tast
     if not c.rows:
         return x
 
-    def put(name: str, value: npt.NDArray[np.floating]) -> None:  # type: ignore[type-arg]
+    def put(name: str, value: npt.NDArray[np.floating]) -> None:
         x[:, :, INDEX[name]] = value
 
-    together, last = candidates.neighbours.of(c.keys[rows])
+    together, last, _ = candidates.neighbours.of(c.keys[rows])
     put("covisitation", np.log1p(together) / 4)
     put("covisitation_last", np.log1p(last) / 4)
     if world.dense.dim:
@@ -104,7 +104,7 @@ def features_of(world: World, block: Block, candidates: Candidates, tastes: Tast
     put("price_fit", np.nan_to_num(fit, nan=0.0))
     put("shown", -np.log2(1 + _times_shown(block, c.keys[rows])) / 4)
     put("available", np.ones(rows.shape, np.float32))
-    return np.round(x, 6)
+    return x
 
 
 def _times_shown(block: Block, keys: npt.NDArray[np.uint64]) -> Floats:

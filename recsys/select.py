@@ -19,7 +19,7 @@ import numpy.typing as npt
 from recsys.policy import Policy
 from recsys.world import World
 
-POOLS = ((20, 64), (100, 256))
+POOLS = ((10, 40), (20, 64), (100, 256))
 """(k up to, best candidates that MMR looks at). The pool depends on the query's own k alone."""
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -56,7 +56,9 @@ def select(
 ) -> Slates:
     """Slates for candidate rows [B, C] (-1 padded) with their scores; ks [B] positions wanted."""
     b = len(rows)
-    out = Slates(np.full((b, int(ks.max())), -1, np.int32), np.zeros((b, int(ks.max()))), np.zeros((b, int(ks.max())), np.uint8))
+    out = Slates(
+        np.full((b, int(ks.max())), -1, np.int32), np.zeros((b, int(ks.max()))), np.zeros((b, int(ks.max())), np.uint8)
+    )
     least = 0
     for most, size in POOLS:
         at = np.flatnonzero((ks > least) & (ks <= most))
@@ -128,12 +130,12 @@ def _greedy(
 
 def _nearness(world: World, pool: Ints) -> Doubles:
     """[B, M, M] cosine of the pool's vectors, 0 to 1; without vectors, 1 for the same first category."""
+    if not world.catalogue.rows:
+        return np.zeros((*pool.shape, pool.shape[1]))
     safe = np.maximum(pool, 0)
     if world.dense.dim:
         vectors = world.dense.vectors[safe] * (world.dense.has[safe] & (pool >= 0))[:, :, None]
         near: Doubles = np.round(np.clip(np.matmul(vectors, vectors.transpose(0, 2, 1)), 0, 1).astype(np.float64), 4)
         return near
-    if not world.catalogue.rows:
-        return np.zeros((*pool.shape, pool.shape[1]))
     kind = world.catalogue.categories[safe, 0]
     return ((kind[:, :, None] == kind[:, None, :]) & (kind >= 0)[:, :, None]).astype(np.float64)

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recsys.actions import code_weights
-from recsys.dialogue.conditions import merge, normalised
-from recsys.dialogue.understand import Understanding, understand
+from recsys.dialogue.conditions import Understanding, constraint_from_request, merge
+from recsys.dialogue.understand import understand
 from recsys.fold import (
     add_words,
     event_seconds,
@@ -134,9 +134,18 @@ def step(
 
     weights = code_weights(policy)
     opened: dict[tuple[str, int], int] = {}
-    for query, slate in zip(batch.queries, recommend(world, batch.queries, batch.understood, policy, weights, timer), strict=True):
+    for query, slate in zip(
+        batch.queries, recommend(world, batch.queries, batch.understood, policy, weights, timer), strict=True
+    ):
         batch.messages.append(
-            Message("recommendations", query.user.user_id, slate.value["rec_id"], "headwater.recommendation", slate.value, query.source)
+            Message(
+                "recommendations",
+                query.user.user_id,
+                slate.value["rec_id"],
+                "headwater.recommendation",
+                slate.value,
+                query.source,
+            )
         )
         if not slate.value["items"]:
             continue
@@ -167,14 +176,22 @@ def _interaction(batch: _Batch, user: User, event: Interaction, source: int) -> 
         return
     user.last_ranked_ms = event.ts if policy.throttle_ms else 0
     batch.queue(
-        Query(source, user.clone(), event.event_id, event.type, event.ts, k=policy.k, constraints=_in_force(user, event.ts))
+        Query(
+            source,
+            user.clone(),
+            event.event_id,
+            event.type,
+            event.ts,
+            k=policy.k,
+            constraints=_in_force(user, event.ts),
+        )
     )
 
 
 def _request(batch: _Batch, user: User, event: Request, source: int) -> None:
     touch_session(user, event_seconds(event.ts), event.session_id, batch.policy)
     batch.stale.add(user.user_id)  # a profile is as of the last event: whatever moves that time writes it anew
-    own = normalised(event.constraints)
+    own = [constraint_from_request(c) for c in event.constraints]
     batch.queue(
         Query(
             source, user.clone(), event.event_id, event.type, event.ts, k=event.k, text=event.query or None,

@@ -22,7 +22,7 @@ _WORDS = re.compile(rf"[{HAN}]+|[^\W_{HAN}]+(?:'[a-z]+)*").findall
 _HAN_RUN = re.compile(rf"[{HAN}]+")
 _HAN_CHAR = re.compile(rf"[{HAN}]").findall
 _LETTERS = re.compile(rf"[^\W\d_{HAN}]+").findall
-_MARKS = re.compile("[\u0300-\u036f]")
+_LATIN_MARKS = re.compile("(?<=[A-Za-z])[\u0300-\u036f]+")
 
 
 def _words(table: str) -> frozenset[str]:
@@ -90,10 +90,7 @@ def stem(word: str) -> str:
     if "'" in word:
         word = word[:-2] if word.endswith("'s") else word.replace("'", "")
     if not word.isascii():
-        bare = _MARKS.sub("", unicodedata.normalize("NFD", word))
-        if not bare.isascii():
-            return word
-        word = bare
+        word = without_accents(word)
     if word in _IRREGULAR:
         return _IRREGULAR[word]
     if len(word) < 4 or word[-1] != "s" or word in _NO_PLURAL or word[-2] in "sui":
@@ -139,6 +136,20 @@ def plain(text: str) -> str:
     if text.isascii():
         return text
     return unicodedata.normalize("NFKC", text).replace("\u2019", "'").replace("\u2018", "'")
+
+
+def without_accents(text: str) -> str:
+    """`text` with its Latin letters bare: "Pokémon" -> "Pokemon". Other scripts keep their marks."""
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", _LATIN_MARKS.sub("", unicodedata.normalize("NFD", text)))
+
+
+def surfaces(stemmed: str) -> tuple[str, ...]:
+    """The spellings whose `stem` this is, itself first (possessives aside)."""
+    tries = [stemmed, stemmed + "s", stemmed + "es", stemmed[:-1] + "ies"]
+    tries += [plural for plural, single in _IRREGULAR.items() if single == stemmed]
+    return tuple(dict.fromkeys(word for word in tries if word and stem(word) == stemmed)) or (stemmed,)
 
 
 def language(text: str) -> Language:

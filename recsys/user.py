@@ -154,7 +154,7 @@ def encode_user(user: User) -> dict[str, bytes]:
     }
 
 
-class UnknownUserVersion(ValueError):
+class UnknownUserVersion(ValueError):  # noqa: N818
     """The stored state was written by another version of Headwater."""
 
 

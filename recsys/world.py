@@ -31,7 +31,7 @@ _WEEK = WINDOWS_DAYS.index(7)
 _MIX = 0x9E3779B97F4A7C15
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class World:
     """One snapshot. `encode_query` turns a text into a unit vector float32[dim], or is None without an encoder."""
 
@@ -59,13 +59,16 @@ class World:
             ranker or Ranker(device), encode_query,
         )  # fmt: skip
 
+    def __repr__(self) -> str:
+        return f"World({len(self.catalogue)} items, {self.names})"
+
     def advanced(
         self,
         items: Sequence[Item | Withdrawn] = (),
         vectors: Sequence[tuple[str, Floats]] = (),
         statistics: Statistics | None = None,
     ) -> World:
-        """The next World. `vectors` belong to the items as they are after `items`; one of an unknown item is left out."""
+        """The next World. `vectors` belong to the items as `items` leave them; one of an unknown item is left out."""
         catalogue, dense, lexical, facets = self.catalogue, self.dense, self.lexical, self.facets
         if items:
             catalogue, added, dead = catalogue.updated(items)
@@ -78,7 +81,7 @@ class World:
         fresh = {row: v for row, v in fresh.items() if not dense.has[row]}
         if fresh:
             dense = dense.with_vectors(np.fromiter(fresh, np.int32, len(fresh)), np.stack(list(fresh.values())))
-        return replace(
+        world = replace(
             self,
             catalogue=catalogue,
             dense=dense,
@@ -86,6 +89,11 @@ class World:
             facets=facets,
             statistics=statistics or self.statistics,
         )
+        if statistics is None and "_counts" in self.__dict__:
+            # rows are only ever added: what was looked up for the others holds
+            new = world._counts_from(self.catalogue.rows)
+            world.__dict__["_counts"] = np.concatenate([self._counts, new]) if len(new) else self._counts
+        return world
 
     @property
     def due(self) -> bool:
@@ -100,7 +108,9 @@ class World:
     def adopting(self, settled: World) -> World:
         """This World with the main parts of `settled`, an earlier one of the same line that was rebuilt meanwhile."""
         return replace(
-            self, dense=self.dense.adopting(settled.dense, self.catalogue.alive), lexical=self.lexical.adopting(settled.lexical)
+            self,
+            dense=self.dense.adopting(settled.dense, self.catalogue.alive),
+            lexical=self.lexical.adopting(settled.lexical),
         )
 
     @property
@@ -154,16 +164,30 @@ class World:
         return self.offered & ~self.catalogue.help
 
     @cached_property
+    def popular(self) -> Ints:
+        """The TRENDING rows of the month, items that nobody touched behind the others."""
+        return self._best(self.popularity[:, 2] + self.popularity[:, 3], self.shop, TRENDING)
+
+    @cached_property
     def popularity(self) -> Floats:
         """float32[rows, windows]: log1p of the decayed weight, over that of the window's most popular item; 0 to 1."""
-        n = self.catalogue.rows
-        out = np.zeros((n, len(WINDOWS_DAYS)), np.float32)
-        if n and len(self.statistics.keys):
-            at = self.statistics.take(self.catalogue.keys)
-            known = at >= 0
-            out[known] = np.log1p(np.maximum(self.statistics.popularity[at[known]], 0))
-        top = out.max(axis=0, initial=0)
-        return out / np.where(top > 0, top, 1)
+        counts = self._counts
+        top = counts.max(axis=0, initial=0)
+        shares: Floats = counts / np.where(top > 0, top, 1).astype(np.float32)
+        return shares
+
+    @cached_property
+    def _counts(self) -> Floats:
+        """float32[rows, windows]: log1p of the decayed weight."""
+        return self._counts_from(0)
+
+    def _counts_from(self, row: int) -> Floats:
+        keys = self.catalogue.keys[row:]
+        out = np.zeros((len(keys), len(WINDOWS_DAYS)), np.float32)
+        at = self.statistics.take(keys)
+        known = at >= 0
+        out[known] = np.log1p(np.maximum(self.statistics.popularity[at[known]], 0))
+        return out
 
     def _best(self, score: Floats, among: npt.NDArray[np.bool_], n: int) -> Ints:
         """Rows by falling score (rounded), ties by item_id."""

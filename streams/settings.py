@@ -26,12 +26,11 @@ from recsys.policy import Policy
 class Settings(BaseSettings):
     """All of Headwater's settings; immutable once read."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="HEADWATER_", env_nested_delimiter="__", frozen=True, extra="ignore"
-    )
+    model_config = SettingsConfigDict(env_prefix="HEADWATER_", env_nested_delimiter="__", frozen=True, extra="ignore")
 
     namespace: str = Field("headwater", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="prefix of topics and keys")
     data_dir: Path = Field(Path(".headwater"), description="the one folder of all local state")
+    cache_dir: Path = Field(Path("~/.cache/headwater"), description="Kafka's jars, shared by all data folders")
 
     # services -------------------------------------------------------------------------------------------------
     kafka_bootstrap_servers: str | None = Field(None, description="your own Kafka; unset: an embedded one is started")
@@ -45,16 +44,19 @@ class Settings(BaseSettings):
     kafka_ssl_key_password: SecretStr | None = None
     kafka_partitions: int = Field(4, ge=1, le=4096, description="partitions of topics that Headwater creates")
     kafka_replication: int = Field(1, ge=1, le=9)
-    kafka_port: int = Field(9092, description="preferred port of the embedded broker; another if it is taken")
+    kafka_port: int = Field(9092, ge=0, le=65535, description="port of the embedded broker; unset: 9092 or a free one")
+    kafka_heap_mb: int = Field(512, ge=128, description="most Java heap of the embedded broker, in MB")
     redis_url: SecretStr | None = Field(None, description="your own Redis; unset: an embedded one is started")
-    redis_port: int = Field(6379, description="preferred port of the embedded Redis; another if it is taken")
-    releases_url: str | None = Field(None, description="where releases are stored (fsspec URL); default: data_dir/releases")
+    redis_port: int = Field(6379, ge=0, le=65535, description="port of the embedded Redis; unset: 6379 or a free one")
+    releases_url: str | None = Field(
+        None, description="where releases are stored (fsspec URL); default: data_dir/releases"
+    )
 
     # processes ------------------------------------------------------------------------------------------------
     workers: int = Field(1, ge=1, le=64, description="worker processes that `headwater up` starts")
     worker_id: str = Field("worker-0", description="static membership id; one per worker of a namespace")
     host: str = Field("127.0.0.1", description="address on which health and metrics are served")
-    console_port: int = Field(8080, description="preferred port of the console; another if it is taken")
+    console_port: int = Field(8080, ge=0, le=65535, description="port of the console; unset: 8080 or a free one")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
 

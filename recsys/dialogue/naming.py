@@ -8,11 +8,11 @@ never part. All is memoised by string: a catalogue has few distinct categories, 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from recsys.dialogue.shop_words import BRANDS, COLOURS, MATERIALS, NOUNS, SHY_COLOURS, Entry
-from recsys.dialogue.tokens import contains, joined, key, key_tokens
+from recsys.dialogue.tokens import folded, joined, key, key_tokens
 
 COLOUR_ATTRIBUTES = frozenset({"colour", "color", "colours", "colors", "颜色", "顏色"})
 
@@ -132,14 +132,38 @@ _COLOUR_IN_TEXT = re.compile(
 _ENGLISH_IN_TEXT = re.compile(rf"\b(?:{_alternation(_ENGLISH)})\b")
 
 
-@lru_cache(maxsize=65_536)
 def colours_in(text: str) -> frozenset[str]:
     """Keys of the colours that a title or a description names; of "navy blue" only that, not blue as well."""
     pattern = _ENGLISH_IN_TEXT if text.isascii() else _COLOUR_IN_TEXT
-    return frozenset(map(colour_key, pattern.findall(text.lower())))
+    return frozenset(map(colour_key, pattern.findall(folded(text))))
 
 
-# -- brands and terms ---------------------------------------------------------------------------------------
+def colour_finder(keys: frozenset[str]) -> Callable[[str], bool]:
+    """A fast first look for packaged colours: False where a text holds none of their names at all."""
+    entries = [COLOURS[own[1:]] for own in sorted(keys) if own[1:] in COLOURS and own.startswith("#")]
+    if not entries:
+        return lambda _: False
+    english = re.compile(_alternation([name for entry in entries for name in entry.english])).search
+    both = re.compile(_alternation([n for e in entries for n in (*e.english, *e.chinese)])).search
+    return lambda text: (english if text.isascii() else both)(folded(text)) is not None
+
+
+@lru_cache(maxsize=65_536)
+def colours_named(value: str) -> frozenset[str]:
+    """All colours within a colour's value, also those within others: "dark red" has red in it."""
+    tokens = key_tokens(value)
+    found = set(colour_keys(value))
+    for start in range(len(tokens)):
+        for end in range(start + 1, min(start + 4, len(tokens)) + 1):
+            entry = _COLOUR.get(joined(list(tokens[start:end])))
+            if entry is not None:
+                found.add("#" + entry.name)
+    if not value.isascii():
+        found |= {colour_key(name) for name in _LONG_CHINESE if name in folded(value)}
+    return frozenset(found)
+
+
+# -- brands ------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=65_536)
@@ -153,8 +177,3 @@ def brand_key(name: str) -> str:
 def packaged_brand(name: str) -> Entry | None:
     """The packaged brand that `name` is a name of."""
     return _BRAND.get(key(name))
-
-
-def mentions(text_key: str, term: str) -> bool:
-    """Whether a text (its `key`) contains a term as whole words."""
-    return contains(text_key, key(term))

@@ -69,7 +69,7 @@ NOUNS = _table(
     sandal | 凉鞋 > shoe
     slipper, flip flop | 拖鞋 > shoe
     high heel, heel | 高跟鞋 > shoe
-    leather shoe | 皮鞋 > shoe
+    dress shoe, oxford shoe | 皮鞋 > shoe
     bag | 包, 包包, 箱包
     handbag, purse, tote, tote bag | 手提包, 手袋, 托特包 > bag
     backpack, rucksack, schoolbag | 双肩包, 背包, 书包 > bag
@@ -136,7 +136,7 @@ NOUNS = _table(
     casual | 休闲
     indie | 独立, 独立游戏
     horror | 恐怖, 惊悚, 恐怖片
-    comedy | 喜剧, 喜剧片, 搞笑
+    comedy, black comedy | 喜剧, 喜剧片, 搞笑, 黑色幽默
     romance | 爱情, 言情, 浪漫, 爱情片
     thriller | 惊悚片, 悬疑片
     mystery | 悬疑, 推理

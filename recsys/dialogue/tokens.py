@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from recsys.text import HAN, plain, stem
+from recsys.text import HAN, plain, stem, without_accents
 
 MAX_CHARACTERS = 2_000  # of a message are parsed; the rest is only evidence
 
@@ -18,18 +18,21 @@ MAX_CHARACTERS = 2_000  # of a message are parsed; the rest is only evidence
 _TOKEN = re.compile(
     rf"(\s*)(\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?|[{HAN}]|[^\W\d_{HAN}]+(?:'[A-Za-z]+)*|\S)"
 ).findall
+# "Sci-fi" and "H&M" are two words, as in the key of a name.
+_INNER_SIGN = re.compile(r"(?<=[A-Za-z])[-&_](?=[A-Za-z])")
+_ACCENTED = re.compile("[\u00c0-\u024f]")
 _HAN_END = re.compile(rf"[{HAN}]$")
 # A full-width comma parts clauses, unless it stands in a full-width number: ３，０００.
 _CLAUSE_COMMA = re.compile("，(?![０-９]{3}(?![０-９]))")
 
-_TRADITIONAL = "紅藍綠黃銀褲裝鞋襪書電腦機遊戲單價錢塊圓過於內間個雙條無謂隨別顏選擇買給這裡還對應該沒幾萬億兩預算節約圍顧"
-_SIMPLIFIED = "红蓝绿黄银裤装鞋袜书电脑机游戏单价钱块圆过于内间个双条无谓随别颜选择买给这里还对应该没几万亿两预算节约围顾"
-_MORE_TRADITIONAL = (
-    "連裙襯頭飾錶錄劇視隻簡鍵盤牌蘋華為爾達愛歡討厭種樣換變從開麼嗎寬緊貴準備適棗橘銅絲緞恤遠東線類型號"
+_TRADITIONAL = (
+    "紅藍綠黃銀褲裝鞋襪書電腦機遊戲單價錢塊圓過於內間個雙條無謂隨別顏選擇買給這裡還對應該沒幾萬億兩預算節約圍顧"
 )
-_MORE_SIMPLIFIED = (
-    "连裙衬头饰表录剧视只简键盘牌苹华为尔达爱欢讨厌种样换变从开么吗宽紧贵准备适枣橘铜丝缎恤远东线类型号"
+_SIMPLIFIED = (
+    "红蓝绿黄银裤装鞋袜书电脑机游戏单价钱块圆过于内间个双条无谓随别颜选择买给这里还对应该没几万亿两预算节约围顾"
 )
+_MORE_TRADITIONAL = "連裙襯頭飾錶錄劇視隻簡鍵盤牌蘋華為爾達愛歡討厭種樣換變從開麼嗎寬緊貴準備適棗橘銅絲緞恤遠東線類型號"
+_MORE_SIMPLIFIED = "连裙衬头饰表录剧视只简键盘牌苹华为尔达爱欢讨厌种样换变从开么吗宽紧贵准备适枣橘铜丝缎恤远东线类型号"
 _TO_SIMPLIFIED = str.maketrans(_TRADITIONAL + _MORE_TRADITIONAL, _SIMPLIFIED + _MORE_SIMPLIFIED)
 
 
@@ -46,19 +49,32 @@ class Tokens(NamedTuple):
 def tokenise(text: str) -> Tokens:
     """The tokens of the first `MAX_CHARACTERS` characters of `text`."""
     text = text[:MAX_CHARACTERS]
-    ascii_only = text.isascii()
-    if not ascii_only:
+    if not text.isascii():
         if "，" in text:
             text = _CLAUSE_COMMA.sub(", ", text)
         text = plain(text.encode("utf-8", "ignore").decode()).translate(_TO_SIMPLIFIED)
+    if "-" in text or "&" in text or "_" in text:
+        text = _INNER_SIGN.sub(" ", text)
     pairs = _TOKEN(text)
-    words = [word.lower() for _, word in pairs]
+    lower = [word for _, word in pairs]
+    capital = [False] * len(pairs)
+    if text != text.lower():
+        capital = [word[0].isupper() for word in lower]
+        lower = [word.lower() for word in lower]
     return Tokens(
-        words=words,
-        stems=[stem(word) if len(word) > 1 else word for word in words],
+        words=lower,
+        stems=[stem(word) if len(word) > 1 else word for word in lower],
         glued=[not space for space, _ in pairs],
-        capital=[word[0].isupper() for _, word in pairs],
+        capital=capital,
     )
+
+
+def folded(text: str) -> str:
+    """A text for searching as it stands: lower case, plain width, simplified characters, no accents on Latin."""
+    if text.isascii():
+        return text.lower()
+    text = plain(text).translate(_TO_SIMPLIFIED).lower()
+    return without_accents(text) if _ACCENTED.search(text) else text
 
 
 def is_han(token: str) -> bool:
@@ -68,7 +84,9 @@ def is_han(token: str) -> bool:
 
 def joined(tokens: list[str]) -> str:
     """Tokens as one string: spaces between words, none between two Chinese characters."""
-    if all(token.isascii() for token in tokens):
+    if len(tokens) == 1:
+        return tokens[0]
+    if "".join(tokens).isascii():
         return " ".join(tokens)
     parts: list[str] = []
     for token in tokens:

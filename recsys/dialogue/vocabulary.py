@@ -33,10 +33,11 @@ class Meaning(NamedTuple):
 
     facet: str
     values: tuple[str, ...]
+    wider: bool = False  # the category is only the next wider one: "running shoes" where there are just shoes
 
 
 # Which reading of an ambiguous name a shopper means first; attributes come after these.
-_ORDER = {"category": 0, "colour": 1, "brand": 2, "attribute": 8, "word": 9}
+_ORDER = {"category": 0, "colour": 1, "brand": 2, "attribute": 8, "wider category": 9, "word": 10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Vocabulary:
             for token in tokens:
                 node = node.setdefault(token, {})
             node[None] = tuple(
-                Meaning(facet, tuple(values))
+                Meaning(facet.removeprefix("wider "), tuple(values), facet.startswith("wider "))
                 for facet, values in sorted(facets.items(), key=lambda pair: _ORDER.get(pair[0], 5))
             )
         carried = {pair for row in categories for pair in combinations(sorted(set(row)), 2)}
@@ -116,9 +117,7 @@ class Vocabulary:
 
     def together(self, one: str, other: str) -> bool:
         """Whether some item is in both categories."""
-        return any(
-            (left, right) in self.pairs for left in naming.word_keys(one) for right in naming.word_keys(other)
-        )
+        return any((left, right) in self.pairs for left in naming.word_keys(one) for right in naming.word_keys(other))
 
 
 def _key_pairs(one: str, other: str) -> Iterator[tuple[str, str]]:
@@ -151,6 +150,14 @@ def _add_categories(rows: Mapping[tuple[str, ...], int], add: Any) -> None:
         own = naming.noun(category)
         if own is not None and nouns.get(own.name) is None:
             nouns[own.name] = category
+    for noun in NOUNS.values():
+        wide = NOUNS.get(noun.wider or "")
+        while noun.name not in nouns and wide is not None:
+            if wide.name in nouns:
+                for word in (*noun.english, *noun.chinese):
+                    add(word, "wider category", nouns[wide.name] or wide.name)
+                break
+            wide = NOUNS.get(wide.wider or "")
     for name, category_of_noun in nouns.items():
         entry = NOUNS.get(name) or MATERIALS[name]
         for word in (*entry.english, *entry.chinese):

@@ -2,7 +2,7 @@
 
 Immutable like all of the World: a frozen FAISS index over the rows that had vectors when it was built, and a short
 tail of newer rows that is searched exactly. When the tail grows, whoever builds Worlds calls `rebuilt` (off the hot
-path) and swaps. Up to `EXACT` vectors the main part is exact; above, it is IVF, and on a GPU the flat index moves there.
+path) and swaps. Up to `EXACT` vectors the main part is exact; above, it is IVF; on a GPU it stays exact.
 
 Results must not depend on how queries were batched. FAISS takes other code paths for other batch sizes, so exact
 search always runs in padded blocks of `BLOCK` queries, and IVF ranks its cells in such blocks and scans one query at a
@@ -102,7 +102,7 @@ class DenseIndex:
         if not parts_rows:
             return np.full((len(queries), 0), -1, np.int32)
         rows, sims = np.concatenate(parts_rows, 1), np.concatenate(parts_sims, 1)
-        if len(parts_rows) > 1:
+        if len(self.tail_rows):
             best = np.argsort(-sims, axis=1, kind="stable")[:, :k]
             rows = np.take_along_axis(rows, best, 1)
         return rows.astype(np.int32)
@@ -116,7 +116,7 @@ def _tail_similarities(queries: Floats, tail: Floats) -> Floats:
 def _build(vectors: Floats, device: str) -> Any:
     n, dim = vectors.shape
     if n <= EXACT or device == "cuda":
-        flat = faiss.IndexFlatIP(dim)
+        flat: Any = faiss.IndexFlatIP(dim)
         if device == "cuda":
             flat = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, flat)
         flat.add(np.ascontiguousarray(vectors))

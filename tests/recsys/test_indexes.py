@@ -1,0 +1,114 @@
+"""The dense and the lexical index against brute force; where their parts were cut leaves no trace."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys.index.dense import DenseIndex
+from recsys.index.lexical import K1, MEAN_LENGTH, B, LexicalIndex, item_terms
+from recsys.text import terms
+from schemas.items import Item
+
+RNG = np.random.default_rng(3)
+
+
+def unit(n: int, dim: int = 32) -> np.ndarray:
+    x = RNG.standard_normal((n, dim)).astype(np.float32)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def index_of(vectors: np.ndarray, main: int) -> DenseIndex:
+    n = len(vectors)
+    index = DenseIndex.empty(vectors.shape[1]).grown(n)
+    index = index.with_vectors(np.arange(main, dtype=np.int32), vectors[:main]).rebuilt(np.ones(n, bool))
+    return index.with_vectors(np.arange(main, n, dtype=np.int32), vectors[main:])
+
+
+@pytest.mark.parametrize("main", [0, 1, 300, 500])
+def test_small_catalogues_are_searched_exactly(main):
+    vectors, queries = unit(500), unit(40)
+    found = index_of(vectors, main).search(queries, 20)
+    assert (found == np.argsort(-(queries @ vectors.T), axis=1)[:, :20]).all()
+
+
+def test_a_query_finds_the_same_alone_and_in_any_company():
+    index = index_of(unit(900), 700)
+    queries = unit(70)
+    together = index.search(queries, 30)
+    assert all((index.search(queries[i : i + 1], 30)[0] == together[i]).all() for i in range(70))
+
+
+def test_a_large_catalogue_is_searched_approximately_and_well():
+    # clustered, as texts are
+    centres = unit(300, 64)
+    vectors = centres[RNG.integers(0, 300, 24_000)] + 0.35 * unit(24_000, 64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    index = index_of(vectors.astype(np.float32), 24_000)
+    assert type(index.main).__name__ == "IndexIVFFlat"
+    queries = vectors[:200]
+    exact = np.argsort(-(queries @ vectors.T), axis=1)[:, :100]
+    found = index.search(queries, 100)
+    recall = np.mean([len(set(a) & set(b)) / 100 for a, b in zip(exact, found, strict=True)])
+    assert recall > 0.9
+    assert (index.search(queries[:1], 100)[0] == found[0]).all()
+
+
+def test_an_older_index_does_not_see_what_came_later():
+    old = index_of(unit(10), 5)
+    vectors = unit(3)
+    new = old.grown(13).with_vectors(np.arange(10, 13, dtype=np.int32), vectors)
+    assert set(old.search(vectors, 13)[0]) == set(range(10))
+    assert set(new.search(vectors, 13)[0]) == set(range(13))
+
+
+def test_adopting_a_rebuild_loses_nothing_that_came_meanwhile():
+    vectors = unit(60)
+    index = index_of(vectors[:40], 10).grown(60)
+    alive = np.ones(60, bool)
+    alive[3] = False
+    built = index.rebuilt(alive)
+    index = index.with_vectors(np.arange(40, 60, dtype=np.int32), vectors[40:])
+    adopted = index.adopting(built, alive)
+    assert set(adopted.search(vectors[:2], 60)[0]) - {-1} == set(range(60)) - {3}
+
+
+_WORDS = ["red", "silk", "dress", "laptop", "红色", "连衣裙", "sea", "novel", "the"]
+_TITLE = st.lists(st.sampled_from(_WORDS), min_size=1, max_size=6).map(" ".join)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    titles=st.lists(_TITLE, min_size=1, max_size=12),
+    query=_TITLE,
+    main=st.integers(0, 12),
+    dead=st.sets(st.integers(0, 11)),
+)
+def test_lexical_scores_are_bm25_wherever_the_parts_were_cut(titles, query, main, dead):
+    items = [Item(item_id=str(n), title=t) for n, t in enumerate(titles)]
+    dead = sorted(d for d in dead if d < len(items))
+    main = min(main, len(items))
+    index = LexicalIndex.empty().updated(items[:main], []).rebuilt(np.ones(main, bool))
+    index = index.updated(items[main:], []).updated([], dead)
+    live = [n for n in range(len(items)) if n not in dead]
+    counts = {n: item_terms(items[n]) for n in live}
+    wanted = sorted(set(terms(query)))
+    got = index.scores(wanted, len(items))
+    for n in live:
+        expected = 0.0
+        for term in wanted:
+            df = sum(1 for c in counts.values() if term in c)
+            tf = counts[n][term]
+            if tf:
+                norm = K1 * (1 - B + B * sum(counts[n].values()) / MEAN_LENGTH)
+                expected += np.log1p((len(live) - df + 0.5) / (df + 0.5)) * tf * (K1 + 1) / (tf + norm)
+        assert got[n] == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_chinese_is_found_by_its_characters():
+    items = [Item(item_id="1", title="红色真丝连衣裙"), Item(item_id="2", title="黑色笔记本电脑")]
+    scores = LexicalIndex.empty().updated(items, []).scores(terms("我想买连衣裙"), 2)
+    assert scores[0] > 0
+    assert scores[1] == 0
