@@ -1,0 +1,27 @@
+"""A role that does nothing: registers, answers /readyz, drains on SIGTERM. Started by stub_up.py, not by
+pytest."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from streams.observe.health import HealthServer
+from streams.registry import Registration
+
+role, port = sys.argv[1], int(sys.argv[3])
+instance = os.environ["HEADWATER_WORKER_ID"] if role == "worker" else role
+folder = Path(os.environ["STUB_FOLDER"])
+if os.environ.get("STUB_DIES") == role:
+    print(f"{role} cannot go on", file=sys.stderr)
+    sys.exit(3)
+stop = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+print(f"{role} says something on its stdout", flush=True)
+with (
+    HealthServer(os.environ.get("HEADWATER_HOST", "127.0.0.1"), port, checks=list) as health,
+    Registration(os.environ["HEADWATER_REDIS_URL"], os.environ["HEADWATER_NAMESPACE"], role, instance, health.url),
+):
+    stop.wait()
+(folder / f"{instance}.drained").write_text(str(os.getpid()))
