@@ -1,13 +1,17 @@
 """The `headwater` command. Each group of commands has a module of its own; this one only lists them.
 
-Modules are imported when a command of theirs is asked for, so that `headwater --help` needs no torch.
+Modules here import what is heavy (torch, faust, ...) inside their functions, so that `headwater --help` is quick.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import typer
+
+# one module of streams/cli a group; each has register(app)
+GROUPS = ("services", "roles", "records", "people", "schemas", "demo", "bench")
 
 app = typer.Typer(
     name="headwater",
@@ -19,7 +23,6 @@ app = typer.Typer(
 
 
 def main() -> None:
-    from streams.cli import commands
-
-    commands.register(app)
+    for name in GROUPS:
+        importlib.import_module(f"streams.cli.{name}").register(app)
     sys.exit(app())

@@ -1,0 +1,67 @@
+"""The roles as commands: what `headwater up` starts, and what one starts by hand beyond one machine.
+
+In: a port for health and metrics. Out: a process that runs until SIGTERM. Settings come from the environment and the
+settings file, as everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+Port = Annotated[int, typer.Option("--port", help="Port of /livez, /readyz and /metrics; 0: a free one.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("worker")(worker)
+    app.command("learner")(learner)
+    app.command("encoder")(encoder)
+    app.command("console")(console)
+
+
+def worker(port: Port = 0) -> None:
+    """Serve: events in, recommendations out. Start as many as there are partitions, at most.
+
+    Example: `HEADWATER_WORKER_ID=worker-7 headwater worker --port 9107`
+    """
+    from streams.worker.role import run
+
+    _run(run, port)
+
+
+def learner(port: Port = 0) -> None:
+    """Learn: one is active, any others stand by.
+
+    Example: `headwater learner --port 9108`
+    """
+    from streams.learner.role import run
+
+    _run(run, port)
+
+
+def encoder(port: Port = 0) -> None:
+    """Turn the texts of items into vectors: one is active, any others stand by.
+
+    Example: `headwater encoder --port 9109`
+    """
+    from streams.learner.encoding import run
+
+    _run(run, port)
+
+
+def console(port: Port = 0) -> None:
+    """Serve the page, the health and the metrics of all roles.
+
+    Example: `headwater console --port 8080`
+    """
+    from streams.console.role import run
+
+    _run(run, port)
+
+
+def _run(run: Callable[..., object], port: int) -> None:
+    from streams.settings import settings
+
+    run(settings(), port)

@@ -1,0 +1,1 @@
+"""What a running role tells about itself: metrics, health and logs. Nothing here decides anything."""
