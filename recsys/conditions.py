@@ -8,17 +8,17 @@ condition is one AND and can never be broken by what is offered. What the words 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from recsys.catalogue import Catalogue
-from recsys.dialogue.conditions import satisfies
+from recsys.dialogue.meaning import checker
 from schemas.constraints import Constraint
-from schemas.items import Item
 
 REMEMBERED = 256
+_COMPARE = {"<=": np.less_equal, ">=": np.greater_equal, "==": np.equal}
 Bools = npt.NDArray[np.bool_]
 
 
@@ -32,7 +32,12 @@ class ConditionMasks:
         """bool[rows]: the rows that satisfy all of them."""
         mask = np.ones(catalogue.rows, bool)
         for constraint in constraints:
-            mask &= _price(catalogue, constraint) if constraint.name == "price" else self._words(catalogue, constraint)
+            if constraint.name == "price" and constraint.op in _COMPARE and isinstance(constraint.value, int | float):
+                mask &= _price(catalogue, constraint)
+            elif constraint.name == "price":
+                mask[:] = False  # a price of "cheap" is met by nothing
+            else:
+                mask &= self._words(catalogue, constraint)
         return mask
 
     def _words(self, catalogue: Catalogue, constraint: Constraint) -> Bools:
@@ -40,7 +45,7 @@ class ConditionMasks:
         known = self._checked.pop(key, None)
         done = 0 if known is None else len(known)
         if known is None or done < catalogue.rows:
-            check = _checker(constraint)
+            check = checker(constraint)
             rest = np.fromiter(map(check, catalogue.items[done:]), bool, catalogue.rows - done)
             known = rest if known is None else np.concatenate([known, rest])
         self._checked[key] = known
@@ -51,26 +56,8 @@ class ConditionMasks:
 
 def _price(catalogue: Catalogue, constraint: Constraint) -> Bools:
     """A price in another currency than the named one, or no price at all, satisfies nothing."""
-    value = float(constraint.value) if isinstance(constraint.value, int | float) else np.nan
-    amounts = catalogue.price
     with np.errstate(invalid="ignore"):
-        mask: Bools = {"<=": amounts <= value, ">=": amounts >= value}.get(constraint.op, amounts == value)
+        mask: Bools = _COMPARE[constraint.op](catalogue.price, constraint.value)
     if constraint.unit:
         mask = mask & (catalogue.currency == catalogue.currency_names.of.get(constraint.unit.upper(), -2))
     return mask
-
-
-def _checker(constraint: Constraint) -> Callable[[Item], bool]:
-    """`satisfies` for one constraint; what depends on the categories or the brand alone is worked out once a value."""
-    seen: dict[object, bool] = {}
-    if constraint.name not in ("category", "brand"):
-        return lambda item: satisfies(item, constraint)
-
-    def check(item: Item) -> bool:
-        value = tuple(item.categories) if constraint.name == "category" else item.brand
-        found = seen.get(value)
-        if found is None:
-            found = seen[value] = satisfies(item, constraint)
-        return found
-
-    return check

@@ -225,9 +225,7 @@ class Counts:
         for gathered in (getattr(batch, name) for name in batch.__slots__):
             gathered.clear()
 
-    def _sum(
-        self, column: int, rows: NDArray[np.int64], ts: NDArray[np.int64], amounts: NDArray[np.float64]
-    ) -> None:
+    def _sum(self, column: int, rows: NDArray[np.int64], ts: NDArray[np.int64], amounts: NDArray[np.float64]) -> None:
         faded = weights_at(ts, int(HALF_LIVES_MS[column]), int(self._steps[column])) * amounts
         # one by one in the order of the log, so that a batch cut elsewhere gives the same last bits
         np.add.at(self._counts.reshape(-1), rows * COUNTS + column, faded)
@@ -328,9 +326,7 @@ class Counts:
         by_key = np.argsort(self._keys[rows])
         rows = rows[by_key]
         ids, sums = self._together.strongest(rows)
-        neighbours = (
-            np.where(ids >= 0, self._keys[ids], np.uint64(0)) if n else np.zeros(ids.shape, np.uint64)
-        )
+        neighbours = np.where(ids >= 0, self._keys[ids], np.uint64(0)) if n else np.zeros(ids.shape, np.uint64)
         return Tallies(
             now, self._steps.copy(), self._keys[rows], self._counts[rows], self._first_ts[rows],
             neighbours[:, :NEIGHBOURS], sums[:, :NEIGHBOURS].astype(np.float32), self._priors(shelf),

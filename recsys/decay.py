@@ -20,9 +20,7 @@ RATES_DAYS = 30
 """Half-life of refusals and exposures, so that they compare with the third window of popularity."""
 TOGETHER_DAYS = 180
 """Half-life of co-visitation: what goes together changes more slowly than what is liked."""
-HALF_LIVES_MS: NDArray[np.int64] = DAY_MS * np.array(
-    [*WINDOWS_DAYS, RATES_DAYS, RATES_DAYS, TOGETHER_DAYS], np.int64
-)
+HALF_LIVES_MS: NDArray[np.int64] = DAY_MS * np.array([*WINDOWS_DAYS, RATES_DAYS, RATES_DAYS, TOGETHER_DAYS], np.int64)
 """int64[8], ms: the columns of an item's counts (popularity, refusals, exposures), and co-visitation last."""
 
 _LEAST = -1100  # beyond this power of two a float64 is zero anyway

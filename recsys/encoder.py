@@ -9,6 +9,7 @@ number of rows, because matrix products of other shapes round differently.
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b, file_digest
@@ -18,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModel, AutoTokenizer
 
 from schemas.items import Item
 
@@ -44,20 +44,19 @@ class TextEncoder:
     """
 
     def __init__(self, path: str | Path, device: str = "cpu") -> None:
+        # importing it takes seconds, and many that import this module only need a text's hash
+        from transformers import AutoModel, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+
         folder = Path(path)
-        if not (folder / "config.json").is_file():
-            raise EncoderNotFound(
-                f"No text encoder at {folder}: config.json is missing. Set HEADWATER_ENCODER to the folder "
-                "of a transformers model, to `packaged`, or to `none` to do without vectors."
-            )
+        self.encoder_id, self.dim = identity(folder)
         self._device = torch.device(device)
         self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         dtype = torch.bfloat16 if native_bfloat16(self._device) else torch.float32
         model: Any = AutoModel.from_pretrained(str(folder), local_files_only=True, dtype=dtype)
         self._model = model.to(self._device).eval()
-        self.dim = int(model.config.hidden_size)
-        layers = getattr(model.config, "num_hidden_layers", 0)
-        self.encoder_id = _identity(folder, f"{model.config.model_type}-{layers}x{self.dim}")
         positions = int(getattr(model.config, "max_position_embeddings", LENGTHS[-1]))
         self.lengths = tuple(n for n in LENGTHS if n <= positions)
         self._filler = self._tokenizer("")["input_ids"]
@@ -160,12 +159,24 @@ def unpack(packed: str, dim: int) -> NDArray[np.float32]:
     return vector
 
 
-def _identity(folder: Path, kind: str) -> str:
-    """`kind` and 12 hex digits over the configuration, the tokeniser and the weights; not the folder's name."""
+def identity(folder: Path) -> tuple[str, int]:
+    """(encoder id, length of its vectors) of the model in a folder, without loading it.
+
+    The id is the kind of model and 12 hex digits over configuration, tokeniser and weights; not the folder's name.
+    Raises EncoderNotFound.
+    """
+    if not (folder / "config.json").is_file():
+        raise EncoderNotFound(
+            f"No text encoder at {folder}: config.json is missing. Set HEADWATER_ENCODER to the folder "
+            "of a transformers model, to `packaged`, or to `none` to do without vectors."
+        )
+    config = json.loads((folder / "config.json").read_bytes())
+    dim = int(config["hidden_size"])
+    kind = f"{config.get('model_type', 'model')}-{config.get('num_hidden_layers', 0)}x{dim}"
     digest = blake2b(_RECIPE, digest_size=6)
     names = [p for p in folder.iterdir() if p.name in ("config.json", "tokenizer.json", "vocab.txt")]
     names += [*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]
     for path in sorted(names):
         with path.open("rb") as file:
             digest.update(path.name.encode() + file_digest(file, "sha256").digest())
-    return f"{kind}-{digest.hexdigest()}"
+    return f"{kind}-{digest.hexdigest()}", dim

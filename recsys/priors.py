@@ -83,9 +83,7 @@ class Shelf:
             self._log_price, self._currency = grown(self._log_price, 0), grown(self._currency, -1)
         return row
 
-    def priors(
-        self, keys: NDArray[np.uint64], month: NDArray[np.float64], year: NDArray[np.float64]
-    ) -> Priors:
+    def priors(self, keys: NDArray[np.uint64], month: NDArray[np.float64], year: NDArray[np.float64]) -> Priors:
         """`keys` uint64[N] sorted, with the decayed popularity float64[N] of each in two windows."""
         live = np.flatnonzero(self._keys)
         if not len(live) or not self._category_of:

@@ -33,7 +33,8 @@ class Query:
     ts: int
     kind: str = "ranking"
     k: int = 10
-    text: str | None = None
+    text: str | None = None  # what to look for
+    said: str | None = None  # the same in the user's own words, for reasons; None: as `text`
     constraints: tuple[Constraint, ...] = ()
     exclude: Sequence[str] = ()
     candidates: Sequence[str] | None = None
@@ -95,7 +96,7 @@ def _mean_vectors(world: World, rows: Ints, weights: Floats) -> Floats:
 def _texts(query: Query) -> list[tuple[str, str]]:
     said = [(w.event_id, w.text) for w in reversed(query.user.words) if w.event_id != query.event_id]
     own = [(s.statement_id, s.text) for s in query.user.statements if s.state in ("added", "pinned") and s.text]
-    first = [(query.event_id, query.text)] if query.text else []
+    first = [(query.event_id, query.said or query.text)] if query.text else []
     return [*first, *said, *own]
 
 
@@ -108,6 +109,8 @@ def _words_vectors(world: World, queries: Sequence[Query], texts: list[list[tupl
         if not said:
             continue
         vectors = [encode(text) for _, text in said]
+        if query.text:
+            vectors[0] = encode(query.text)
         rest = vectors[1:] if query.text else vectors
         total = np.zeros(world.dense.dim, np.float32)
         for age, vector in enumerate(rest):

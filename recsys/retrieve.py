@@ -170,16 +170,21 @@ def _lexical(world: World, block: Block, at: int) -> Floats | None:
     if not said or not world.catalogue.rows:
         return None
     asked = block.queries[at].text is not None
-    words = terms(said[0][1]) if asked else [t for _, text in said[:2] for t in terms(text)]
+    words = terms(block.queries[at].text or "") if asked else [t for _, text in said[:2] for t in terms(text)]
     if not words:
         return None
     return world.lexical.scores(words, world.catalogue.rows) * np.float32(1.0 if asked else 0.5)
 
 
 def _generate(
-    world: World, block: Block, at: npt.NDArray[np.int64], near: Near, neighbours: Neighbours, lexical: list[Floats | None],
+    world: World,
+    block: Block,
+    at: npt.NDArray[np.int64],
+    near: Near,
+    neighbours: Neighbours,
+    lexical: list[Floats | None],
     policy: Policy,
-) -> tuple[Ints, npt.NDArray[np.uint8]]:  # fmt: skip
+) -> tuple[Ints, npt.NDArray[np.uint8]]:
     """Rows [b, candidates] of the queries `at` from every retriever, merged: the first retriever to name an item is
     its source."""
     parts: list[tuple[str, Ints]] = []
@@ -188,19 +193,15 @@ def _generate(
     for place, query in enumerate(at):
         score = lexical[query]
         if score is not None:
-            best = world._best(score, world.offered & (score > 0), PLACES["lexical"])
+            best = world.best(score, world.offered & (score > 0), PLACES["lexical"])
             found[place, : len(best)] = best
     parts.append(("lexical", found))
     parts.append(("words", near.words[at]))
     parts.append(("session", _top_neighbours(world, neighbours, neighbours.last, at, PLACES["session"])))
     parts.append(("together", _top_neighbours(world, neighbours, neighbours.weights, at, PLACES["together"])))
-    parts.append(
-        (
-            "trending",
-            np.broadcast_to(world.trending[: PLACES["trending"]], (b, len(world.trending[: PLACES["trending"]]))),
-        )
-    )
-    parts.append(("new", np.broadcast_to(world.newest[: PLACES["new"]], (b, len(world.newest[: PLACES["new"]])))))
+    for name, shared in (("trending", world.trending), ("new", world.newest)):
+        rows = shared[: PLACES[name]]
+        parts.append((name, np.broadcast_to(rows, (b, len(rows)))))
     parts.append(("category", _of_categories(world, block, at)))
     parts.append(("similar", near.taste[at]))
     popular = world.popular[: max(20, policy.candidates // 4)]
@@ -330,7 +331,7 @@ def _conditioned(
     parts[3] = np.log1p(neighbours.of(keys)[0][at]) + world.popularity[rows, 2]
     total = np.zeros(world.catalogue.rows, np.float32)
     total[rows] = np.round(parts.sum(axis=0), 4)
-    best = world._best(total, allowed, policy.candidates)
+    best = world.best(total, allowed, policy.candidates)
     best = best[np.isin(best, rows)]
     sources = np.array([CODE["lexical"], CODE["words"], CODE["similar"], CODE["popular"]], np.uint8)
     place = {int(r): i for i, r in enumerate(rows)}

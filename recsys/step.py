@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recsys.actions import code_weights
-from recsys.dialogue.conditions import Understanding, constraint_from_request, merge
+from recsys.dialogue.conditions import Understanding, constraint_from_request, merge, values_of
 from recsys.dialogue.understand import understand
 from recsys.fold import (
     add_words,
@@ -215,14 +215,19 @@ def _chat(batch: _Batch, user: User, event: Chat, source: int) -> None:
     said = understand(event.text, batch.world.vocabulary, event_id=event.event_id, expires=expires, in_force=live)
     user.constraints = merge(live, said, event.ts)
     batch.understood[source] = said
-    text = said.query or None
     batch.queue(
         Query(
             source, user.clone(), event.event_id, event.type, event.ts, kind="dialogue", k=batch.policy.k,
-            text=text, constraints=user.constraints, asked=True,
+            text=_wish(said), said=event.text, constraints=user.constraints, asked=True,
         )
     )  # fmt: skip
     add_words(user, event.event_id, ts_s, event.text)
+
+
+def _wish(said: Understanding) -> str | None:
+    """What to look for: the free words, and the values asked for. A refused word would only attract what it names."""
+    values = [v for c in said.constraints if c.op in ("==", "in") and c.name != "price" for v in values_of(c)]
+    return " ".join(dict.fromkeys([*values, *said.query.split()])) or None
 
 
 def _impression(batch: _Batch, user: User, event: Impression, source: int) -> None:

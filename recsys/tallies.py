@@ -80,6 +80,4 @@ def overlay(base: Tallies, delta: Tallies) -> Tallies:
     ):
         target[at_base] = old if factor is None or np.all(factor == 1) else old * factor
         target[at_delta] = new
-    return Tallies(
-        delta.as_of, delta.steps, keys, out.counts, out.first_ts, out.neighbours, out.weights, delta.priors
-    )
+    return Tallies(delta.as_of, delta.steps, keys, out.counts, out.first_ts, out.neighbours, out.weights, delta.priors)

@@ -20,7 +20,7 @@ HAN = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U000200
 _ASCII_WORDS = re.compile(r"[a-z0-9]+(?:'[a-z]+)*").findall
 _WORDS = re.compile(rf"[{HAN}]+|[^\W_{HAN}]+(?:'[a-z]+)*").findall
 _HAN_RUN = re.compile(rf"[{HAN}]+")
-_HAN_CHAR = re.compile(rf"[{HAN}]").findall
+_HAN_RUNS = re.compile(rf"[{HAN}]+").findall
 _LETTERS = re.compile(rf"[^\W\d_{HAN}]+").findall
 _LATIN_MARKS = re.compile("(?<=[A-Za-z])[\u0300-\u036f]+")
 
@@ -156,5 +156,5 @@ def language(text: str) -> Language:
     """The language to answer `text` in: Chinese where its characters are at least as many as Latin words."""
     if text.isascii():
         return "en"
-    han = len(_HAN_CHAR(text[:2000]))
+    han = sum(map(len, _HAN_RUNS(text[:2000])))
     return "zh" if han and han >= len(_LETTERS(text[:2000])) else "en"

@@ -166,14 +166,14 @@ class World:
     @cached_property
     def popular(self) -> Ints:
         """The TRENDING rows of the month, items that nobody touched behind the others."""
-        return self._best(self.popularity[:, 2] + self.popularity[:, 3], self.shop, TRENDING)
+        return self.best(self.popularity[:, 2] + self.popularity[:, 3], self.shop, TRENDING)
 
     @cached_property
     def popularity(self) -> Floats:
         """float32[rows, windows]: log1p of the decayed weight, over that of the window's most popular item; 0 to 1."""
         counts = self._counts
         top = counts.max(axis=0, initial=0)
-        shares: Floats = counts / np.where(top > 0, top, 1).astype(np.float32)
+        shares: Floats = (counts / np.where(top > 0, top, 1)).astype(np.float32)
         return shares
 
     @cached_property
@@ -189,7 +189,7 @@ class World:
         out[known] = np.log1p(np.maximum(self.statistics.popularity[at[known]], 0))
         return out
 
-    def _best(self, score: Floats, among: npt.NDArray[np.bool_], n: int) -> Ints:
+    def best(self, score: Floats, among: npt.NDArray[np.bool_], n: int) -> Ints:
         """Rows by falling score (rounded), ties by item_id."""
         rows = np.flatnonzero(among).astype(np.int32)
         value = np.round(score[rows].astype(np.float64) * 1e6).astype(np.int64)
@@ -202,18 +202,18 @@ class World:
     @cached_property
     def by_popularity(self) -> Ints:
         """All offered rows, most popular of the month first: what is left when nothing else is known."""
-        return self._best(self.popularity[:, 2] + self.popularity[:, 3], self.offered, self.catalogue.rows)
+        return self.best(self.popularity[:, 2] + self.popularity[:, 3], self.offered, self.catalogue.rows)
 
     @cached_property
     def trending(self) -> Ints:
         """The TRENDING rows of the week; items that nobody touched are not among them."""
         week = self.popularity[:, _WEEK]
-        return self._best(week + self.popularity[:, 0], self.shop & (week > 0), TRENDING)
+        return self.best(week + self.popularity[:, 0], self.shop & (week > 0), TRENDING)
 
     @cached_property
     def newest(self) -> Ints:
         published = self.catalogue.published
-        return self._best(
+        return self.best(
             (published // 60_000).astype(np.float32) * np.float32(1e-6), self.shop & (published >= 0), TRENDING
         )
 
@@ -226,7 +226,7 @@ class World:
         found = self._by_category.get(category)
         if found is None:
             among = self.shop & (self.catalogue.categories == category).any(axis=1)
-            found = self._by_category[category] = self._best(self.popularity[:, 2], among, n)
+            found = self._by_category[category] = self.best(self.popularity[:, 2], among, n)
         return found
 
     @cached_property

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.resources
 import os
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,12 +71,35 @@ def encoder_path(name: str) -> str:
 
 
 def load_models(settings: Settings) -> Models:
-    """Loads what a worker or a replay needs. Takes seconds; raises ModelMissing with what to do."""
+    """What a worker or a replay needs. The encoder goes on loading for seconds; raises ModelMissing with what to do."""
     device = pick_device(settings.device)
     limit_threads(settings.torch_threads)
     if settings.encoder == "none":
         return Models(None, 0, None, device)
-    from recsys.encoder import TextEncoder
+    from recsys.encoder import EncoderNotFound, identity
 
-    encoder = TextEncoder(encoder_path(settings.encoder), device)
-    return Models(encoder.encoder_id, encoder.dim, encoder.encode_query, device)
+    folder = Path(encoder_path(settings.encoder))
+    try:
+        encoder_id, dim = identity(folder)
+    except EncoderNotFound as error:
+        raise ModelMissing(str(error)) from error
+    return Models(encoder_id, dim, _Loading(folder, device), device)
+
+
+class _Loading:
+    """An encoder for queries that loads on a thread of its own; the first text waits for it, rankings without one do
+    not."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        pool = ThreadPoolExecutor(1, "load-encoder")
+        self._encoder: Future[Any] = pool.submit(self._load, folder, device)
+        pool.shutdown(wait=False)
+
+    @staticmethod
+    def _load(folder: Path, device: str) -> Any:
+        from recsys.encoder import TextEncoder
+
+        return TextEncoder(folder, device)
+
+    def __call__(self, text: str) -> Any:
+        return self._encoder.result().encode_query(text)

@@ -101,7 +101,7 @@ def _han(words: list[str], start: int, given: float | None) -> Number | None:
         if word in _DIGITS or (after_unit and unit >= 100 and word[0].isdecimal()):
             value = _DIGITS[word] if word in _DIGITS else float(word.replace(",", ""))
             if digit is not None and digit != 0:
-                if given is None and not after_unit and _all_digits(words, at):
+                if given is None and section == total == 0 and _all_digits(words, at):
                     return _digit_run(words, start)
                 if value != digit + 1 and not (digit == 3 and value == 5):
                     break

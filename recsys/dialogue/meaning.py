@@ -166,7 +166,25 @@ def _mentions(terms: list[str]) -> Callable[[str], bool]:
     if not patterns:
         return lambda _: False
     search = re.compile("|".join(patterns)).search
-    return lambda text: search(folded(text)) is not None
+    # Most texts do not even hold the beginning of a term, which is the fastest thing to look for.
+    starts = {_beginning(surfaces(tokens[0])) for term in terms if (tokens := key_tokens(term))}
+    latin = [start for start in starts if start.isascii()]
+
+    def mentions(text: str) -> bool:
+        text = folded(text)
+        for start in latin if text.isascii() else starts:
+            if start in text:
+                return search(text) is not None
+        return False
+
+    return mentions
+
+
+def _beginning(words: tuple[str, ...]) -> str:
+    """What all the words begin with."""
+    first, last = min(words), max(words)
+    same = next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
+    return first[:same]
 
 
 def _pattern(term: str) -> str:

@@ -143,9 +143,14 @@ def colour_finder(keys: frozenset[str]) -> Callable[[str], bool]:
     entries = [COLOURS[own[1:]] for own in sorted(keys) if own[1:] in COLOURS and own.startswith("#")]
     if not entries:
         return lambda _: False
-    english = re.compile(_alternation([name for entry in entries for name in entry.english])).search
-    both = re.compile(_alternation([n for e in entries for n in (*e.english, *e.chinese)])).search
-    return lambda text: (english if text.isascii() else both)(folded(text)) is not None
+    english = {name for entry in entries for name in entry.english}
+    every = english | {name for entry in entries for name in entry.chinese}
+
+    def find(text: str) -> bool:
+        text = folded(text)
+        return any(name in text for name in (english if text.isascii() else every))
+
+    return find
 
 
 @lru_cache(maxsize=65_536)

@@ -10,7 +10,7 @@ from typing import Any
 
 from recsys.dialogue.amounts import NUMBER_STARTS, Piece, measure_at, number_at, price_at
 from recsys.dialogue.phrases import GRAMMAR, Kind
-from recsys.dialogue.tokens import Tokens
+from recsys.dialogue.tokens import Tokens, is_han
 from recsys.dialogue.vocabulary import Vocabulary
 
 # A phrase of these that is just as long as a name gives way to the name.
@@ -55,8 +55,15 @@ def _pieces(tokens: Tokens, names: dict[str | None, Any]) -> list[Piece]:
         node, named = GRAMMAR.get(word), names.get(stems[at])
         numeric = word in NUMBER_STARTS or word[0].isdecimal()
         if node is None and named is None and not numeric:
-            pieces.append(Piece(Kind.WORD, None, at, at + 1))
-            at += 1
+            end = at + 1
+            if not word.isascii():
+                # Unknown Chinese characters in a row are one word, as far as anyone knows.
+                while end < count and words[end] not in GRAMMAR and stems[end] not in names and is_han(words[end]):
+                    if words[end] in NUMBER_STARTS or (pieces and pieces[-1].kind is Kind.NUMBER):
+                        break
+                    end += 1
+            pieces.append(Piece(Kind.WORD, None, at, end))
+            at = end
             continue
         kind, value, end = Kind.WORD, None, at + 1
         reach = at
@@ -83,7 +90,11 @@ def _pieces(tokens: Tokens, names: dict[str | None, Any]) -> list[Piece]:
             end = max(reach, at + 1)
         if numeric:
             number = number_at(words, glued, at)
-            if number is not None and number.end >= reach and (number.end > reach or kind is not Kind.NAME):
+            if (
+                number is not None
+                and number.end >= max(reach, at + 1)
+                and (number.end > reach or kind is not Kind.NAME)
+            ):
                 kind, value, end = Kind.NUMBER, number, number.end
         pieces.append(Piece(kind, value, at, end))
         at = end

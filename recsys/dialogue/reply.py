@@ -25,11 +25,12 @@ _PAIRS = frozenset(
      "legging", "earring", "running shoe", "basketball shoe", "dress shoe", "high heel", "building block"]
 )  # fmt: skip
 _BARE = frozenset(
-    ["tv series", "clothing", "underwear", "jewelry", "furniture", "music", "food", "coffee", "tea", "wine", "beer", "chocolate",
+    ["clothing", "underwear", "jewelry", "furniture", "music", "food", "coffee", "tea", "wine", "beer", "chocolate",
      "fruit", "action", "adventure", "strategy", "role playing", "simulation", "racing", "casual", "indie", "horror",
      "comedy", "romance", "mystery", "fantasy", "science fiction", "animation", "anime", "drama", "war", "western",
      "crime", "fiction", "history", "poetry", "skincare", "sport", "stationery", "football", "basketball", "kitchen",
-     "help", "bedding", "shorts", "glasses", "cosmetics", "electronics", "sports equipment", "pet supplies"]
+     "help", "bedding", "tv series", "shorts", "glasses", "cosmetics", "electronics", "sports equipment",
+     "pet supplies"]
 )  # fmt: skip
 
 _IRREGULAR = {"man": "men", "woman": "women", "mouse": "mice", "knife": "knives", "scarf": "scarves"}
@@ -126,7 +127,7 @@ def in_words(constraints: Sequence[Constraint], language: str) -> list[str]:
             continue
         either = ("或" if chinese else " or ").join(values)
         phrases.append(_phrase(constraint, either, chinese))
-    phrases += _prices([c for c in constraints if c.name == "price"], chinese)
+    phrases += _prices([c for c in constraints if c.name == "price" and _number(c)], chinese)
     return list(dict.fromkeys(phrases))[:MAX_CONDITIONS]
 
 
@@ -172,13 +173,14 @@ def _prices(prices: Sequence[Constraint], chinese: bool) -> list[str]:
             return [f"between {_money(floors[0], chinese) if '$' in high else low} and {high}"]
         return [f"价格在{low}到{high}之间"]
     words = {"<=": ("at most {}", "价格不超过{}"), ">=": ("at least {}", "价格不低于{}")}
+    words["not_in"] = ("not priced {}", "价格不是{}")
     return [words.get(c.op, ("priced {}", "价格为{}"))[chinese].format(_money(c, chinese)) for c in prices]
 
 
 def _number(constraint: Constraint) -> str:
     value = constraint.value
     if not isinstance(value, float):
-        return "/".join(values_of(constraint))
+        return _shortened("/".join(value.strip() for value in values_of(constraint)))
     return f"{value:,.0f}" if value.is_integer() else f"{value:,.2f}"
 
 
@@ -267,7 +269,8 @@ def _attribute_name(name: str, chinese: bool) -> str:
 def loosest(in_force: Sequence[Constraint]) -> Constraint | None:
     """The condition that is the easiest to give up: price before looks before the thing itself; newest first."""
     order = {"price": 0, "colour": 2, "brand": 3, "word": 4, "category": 5}
-    return min(reversed(in_force), key=lambda c: order.get(c.name, 1), default=None)
+    sayable = [c for c in reversed(in_force) if any(value.strip() for value in values_of(c))]
+    return min(sayable, key=lambda c: order.get(c.name, 1), default=None)
 
 
 def _loosened(constraint: Constraint, language: str) -> str:

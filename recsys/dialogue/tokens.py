@@ -33,7 +33,12 @@ _SIMPLIFIED = (
 )
 _MORE_TRADITIONAL = "連裙襯頭飾錶錄劇視隻簡鍵盤牌蘋華為爾達愛歡討厭種樣換變從開麼嗎寬緊貴準備適棗橘銅絲緞恤遠東線類型號"
 _MORE_SIMPLIFIED = "连裙衬头饰表录剧视只简键盘牌苹华为尔达爱欢讨厌种样换变从开么吗宽紧贵准备适枣橘铜丝缎恤远东线类型号"
+_TRADITIONAL_SET = frozenset(_TRADITIONAL + _MORE_TRADITIONAL) - frozenset(_SIMPLIFIED + _MORE_SIMPLIFIED)
 _TO_SIMPLIFIED = str.maketrans(_TRADITIONAL + _MORE_TRADITIONAL, _SIMPLIFIED + _MORE_SIMPLIFIED)
+
+
+def _simplified(text: str) -> str:
+    return text if _TRADITIONAL_SET.isdisjoint(text) else text.translate(_TO_SIMPLIFIED)
 
 
 class Tokens(NamedTuple):
@@ -52,7 +57,7 @@ def tokenise(text: str) -> Tokens:
     if not text.isascii():
         if "，" in text:
             text = _CLAUSE_COMMA.sub(", ", text)
-        text = plain(text.encode("utf-8", "ignore").decode()).translate(_TO_SIMPLIFIED)
+        text = _simplified(plain(text.encode("utf-8", "ignore").decode()))
     if "-" in text or "&" in text or "_" in text:
         text = _INNER_SIGN.sub(" ", text)
     pairs = _TOKEN(text)
@@ -73,7 +78,7 @@ def folded(text: str) -> str:
     """A text for searching as it stands: lower case, plain width, simplified characters, no accents on Latin."""
     if text.isascii():
         return text.lower()
-    text = plain(text).translate(_TO_SIMPLIFIED).lower()
+    text = _simplified(plain(text)).lower()
     return without_accents(text) if _ACCENTED.search(text) else text
 
 

@@ -14,11 +14,13 @@ from typing import Literal, cast
 from recsys.dialogue import naming
 from recsys.dialogue.amounts import Measure, Price
 from recsys.dialogue.conditions import overlap, value_key
-from recsys.dialogue.shop_words import PEOPLE
-from recsys.dialogue.tokens import contains, joined, key
+from recsys.dialogue.shop_words import BRANDS, MATERIALS, PEOPLE
+from recsys.dialogue.tokens import contains, is_han, joined, key
 from recsys.dialogue.vocabulary import Meaning, Vocabulary
 from schemas.constraints import Constraint
 
+MAX_TERM_WORDS = 3  # of a refused phrase that the vocabulary does not know
+MAX_TERM_CHARACTERS = 6  # the same in Chinese
 MAX_NEW = 12  # conditions from one message
 
 Operator = Literal["<=", ">=", "==", "in", "not_in"]
@@ -261,3 +263,38 @@ def _add_new(values: list[str], others: Sequence[str]) -> None:
 def _is_person(category: str) -> bool:
     entry = naming.noun(category)
     return entry is not None and entry.name in PEOPLE
+
+
+def refusals(names: Sequence[tuple[str, Meaning | None]]) -> list[Refusal]:
+    """What a refused phrase refuses: (words as said, meaning or None where unknown) to refusals.
+
+    Of a phrase its describing words are refused; of several nouns all but the last; else the noun.
+    """
+    refused: list[Refusal] = []
+
+    grouped: list[tuple[str, Meaning | None, bool]] = []
+    for said, meaning in names:
+        if meaning is None and grouped and grouped[-1][1] is None:
+            grouped[-1] = (joined([grouped[-1][0], said]), None, False)
+            continue
+        if meaning is not None and meaning.wider:
+            meaning = Meaning("word", (said,))
+        noun = meaning is not None and (
+            meaning.facet == "category" or (meaning.facet == "word" and not _is_material(meaning))
+        )
+        grouped.append((said, meaning, noun))
+    describing = [entry for entry in grouped if not entry[2]]
+    nouns = [entry for entry in grouped if entry[2]]
+    for said, meaning, _ in describing or nouns[:-1] or nouns:
+        if meaning is None:
+            said = said.replace(" ", "") if is_han(said) else said
+            long = MAX_TERM_CHARACTERS if is_han(said) else MAX_TERM_WORDS
+            if (len(said) if is_han(said) else said.count(" ") + 1) > long or not said[0].isalnum():
+                continue
+            meaning = Meaning("word", (said,))
+        refused.append(Refusal(meaning, said))
+    return refused
+
+
+def _is_material(meaning: Meaning) -> bool:
+    return meaning.values[0] in MATERIALS or meaning.values[0] in BRANDS

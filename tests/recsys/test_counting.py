@@ -42,9 +42,7 @@ def logs(draw: st.DrawFn, items: int = 30) -> list[Any]:
         if kind == "shown":
             shown = draw(st.lists(names, max_size=4))
             log.append(
-                Impression(
-                    event_id=f"e{n}", type="impression", user_id=user, ts=stamp, rec_id="r", item_ids=shown
-                )
+                Impression(event_id=f"e{n}", type="impression", user_id=user, ts=stamp, rec_id="r", item_ids=shown)
             )
         elif kind == "forget":
             log.append(Forget(event_id=f"e{n}", type="forget", user_id=user, ts=stamp, scope="all"))
@@ -70,7 +68,7 @@ def same(one: Counts, other: Counts) -> None:
 
 @pytest.mark.parametrize("limits", [Limits(), TIGHT], ids=["roomy", "tight"])
 @given(data=st.data())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_a_batch_cut_anywhere_gives_the_same_state(limits: Limits, data: st.DataObject) -> None:
     log = data.draw(logs())
     cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=6)))
@@ -90,7 +88,7 @@ def test_crowded_neighbour_rows_are_the_same_however_the_log_is_cut() -> None:
 
 
 @given(log=logs(), data=st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_duplicates_change_nothing(log: list[Any], data: st.DataObject) -> None:
     doubled = list(log)
     for at in sorted(data.draw(st.lists(st.integers(0, len(log) - 1), max_size=8)), reverse=True):
@@ -102,7 +100,7 @@ def test_duplicates_change_nothing(log: list[Any], data: st.DataObject) -> None:
 
 
 @given(log=logs(), cut=st.integers(0, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_dumped_state_goes_on_as_if_nothing_had_happened(log: list[Any], cut: int) -> None:
     counts = folded(log[:cut], [])
     resumed = Counts.restore(counts.dump(), POLICY)
@@ -113,10 +111,8 @@ def test_a_dumped_state_goes_on_as_if_nothing_had_happened(log: list[Any], cut: 
 
 
 @given(log=logs(), first=st.integers(0, 60), second=st.integers(0, 60))
-@settings(max_examples=80, deadline=None)
-def test_a_difference_on_its_whole_set_is_the_whole_set_of_now(
-    log: list[Any], first: int, second: int
-) -> None:
+@settings(max_examples=40, deadline=None)
+def test_a_difference_on_its_whole_set_is_the_whole_set_of_now(log: list[Any], first: int, second: int) -> None:
     counts = folded(log[:first], [])
     base = counts.tallies()
     counts.mark()
@@ -131,14 +127,12 @@ def assert_equal(one: Any, other: Any) -> None:
 
 @given(
     st.lists(
-        st.tuples(
-            st.integers(0, 4), st.integers(0, 400 * DAY_MS), st.sampled_from(["click", "purchase", "skip"])
-        ),
+        st.tuples(st.integers(0, 4), st.integers(0, 400 * DAY_MS), st.sampled_from(["click", "purchase", "skip"])),
         min_size=1,
         max_size=40,
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_popularity_is_the_decayed_sum_of_weights(entries: list[tuple[int, int, str]]) -> None:
     start = act(0, "first", "latest", NOW)
     log = [start] + [act(n + 1, f"u{n}", f"i{i}", NOW - ago, a) for n, (i, ago, a) in enumerate(entries)]
@@ -159,7 +153,7 @@ def test_popularity_is_the_decayed_sum_of_weights(entries: list[tuple[int, int, 
 
 
 @given(log=logs(items=12))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_covisitation_is_one_over_the_gap_among_a_users_last_five_items(log: list[Any]) -> None:
     log = [e for e in log if not isinstance(e, Interaction) or NOW - 99 * DAY_MS < e.ts < NOW + 2000 * DAY_MS]
     stamped = sorted(log, key=lambda e: e.ts)  # no clock is wrong here, and nothing is pulled back
@@ -184,9 +178,7 @@ def test_covisitation_is_one_over_the_gap_among_a_users_last_five_items(log: lis
         path.append(event.item_id)
     found = {
         (int(key), int(other)): float(weight)
-        for key, others, weights in zip(
-            snapshot.keys, snapshot.neighbours, snapshot.neighbour_weights, strict=True
-        )
+        for key, others, weights in zip(snapshot.keys, snapshot.neighbours, snapshot.neighbour_weights, strict=True)
         for other, weight in zip(others, weights, strict=True)
         if other
     }
@@ -199,9 +191,7 @@ def test_covisitation_is_one_over_the_gap_among_a_users_last_five_items(log: lis
 
 def test_popularity_depends_on_what_happened_and_not_on_its_order() -> None:
     rng = np.random.default_rng(3)
-    log = [
-        act(n, f"u{n}", f"i{rng.integers(9)}", NOW + int(rng.integers(5 * DAY_MS))) for n in range(300)
-    ]
+    log = [act(n, f"u{n}", f"i{rng.integers(9)}", NOW + int(rng.integers(5 * DAY_MS))) for n in range(300)]
     last = act(999, "last", "i0", NOW + 5 * DAY_MS)
     shuffled = [log[i] for i in rng.permutation(300)]
     one = Counts(POLICY)
@@ -261,9 +251,7 @@ def test_a_low_rating_counts_as_reach_and_as_a_refusal() -> None:
 
 def test_impressions_are_exposures_and_nothing_else() -> None:
     counts = Counts(POLICY)
-    shown = Impression(
-        event_id="e", type="impression", user_id="u", ts=NOW, rec_id="r", item_ids=["a", "b", "a"]
-    )
+    shown = Impression(event_id="e", type="impression", user_id="u", ts=NOW, rec_id="r", item_ids=["a", "b", "a"])
     counts.learn([shown])
     snapshot = Statistics.of(counts.tallies(), "s")
     a = int(snapshot.take(np.array([item_key("a")], np.uint64))[0])

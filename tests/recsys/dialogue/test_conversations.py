@@ -94,7 +94,7 @@ def conversations():
         yield [(text, [] if wanted == "-" else sorted(wanted.split("; "))) for text, wanted in turns]
 
 
-@pytest.mark.parametrize("turns", conversations(), ids=lambda turns: turns[0][0])
+@pytest.mark.parametrize("turns", list(conversations()), ids=lambda turns: turns[0][0])
 def test_conditions_follow_the_conversation(turns, vocabulary, lines):
     in_force = ()
     for at, (text, wanted) in enumerate(turns):

@@ -108,7 +108,8 @@ def test_any_range_comes_back_in_order(one, other, pattern):
 PIECES = """
 a red blue dress shoes Nike adidas leather not no under over 500 yuan $ , . but and or also forget any colour price
 doesn't matter start over like want without only except 16 GB memory size M never mind instead of make it
-不要 红色 连衣裙 的 耐克 除了 以外 不超过 五百 元 无所谓 颜色 也可以 换成 喜欢 想买 算了 重新来 ， 。 一 两 千 到 - 不 别
+不要 红色 连衣裙 的 耐克 除了 以外 不超过 五百 元 无所谓 颜色 也可以 换成 喜欢 想买 算了 重新来 ， 。 一 两
+千 到 - 不 别
 """
 WORDS = st.lists(st.sampled_from(PIECES.split()), max_size=14)
 
@@ -116,6 +117,7 @@ WORDS = st.lists(st.sampled_from(PIECES.split()), max_size=14)
 @given(st.text() | WORDS.map(" ".join) | WORDS.map("".join))
 @example("\ud800 red")
 @example("½ ² ③ ٣٤ yuan")
+@example("千 一 两")
 @example("a" * 5000)
 @example("1" * 400 + "元")
 @example("一" * 500)
