@@ -71,6 +71,7 @@ class Feed:
         self._ends: dict[tuple[str, int], int] = {}
         self._items: list[Item | Withdrawn] = []
         self._release: Release | None = None
+        self._sequence = -1
         self._vectors = _Vectors()
         self._caught_up = threading.Event()
         self._stop = threading.Event()
@@ -173,8 +174,9 @@ class Feed:
             except ValidationError as invalid:
                 log.warning("release_ignored", why=f"{invalid.error_count()} faults in its record")
                 return
-            if release.role == "statistics" and release.status == "serving":
-                self._release = release
+            if release.role == "statistics" and release.status == "serving" and release.sequence > self._sequence:
+                # a learner that was paused may still send one: the higher sequence is the newer, whatever came last
+                self._sequence, self._release = release.sequence, release
 
     def _build(self) -> None:
         """The next World from what was read since the last one, if anything was."""

@@ -34,9 +34,13 @@ def bench(
     """
     import logging
 
+    from streams.cli.services import _settings
+    from streams.threads import pin_threads
+
+    settings = _settings()
+    pin_threads(settings)
     from streams.bench.run import BENCHMARKS, run
     from streams.bench.table import show, show_machine
-    from streams.cli.services import _settings
     from streams.cli.terminal import console, note, stop
     from streams.embedded.errors import ServiceError
     from streams.models import ModelMissing
@@ -46,7 +50,6 @@ def bench(
     wanted = list(dict.fromkeys(names or BENCHMARKS))
     if unknown := [name for name in wanted if name not in BENCHMARKS]:
         stop(f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(BENCHMARKS)}.")
-    settings = _settings()
     logs.configure("warning", settings.log_format, role="bench")
     logging.getLogger("headwater.kafka").setLevel(logging.CRITICAL)
     out = console()

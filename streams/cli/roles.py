@@ -6,7 +6,7 @@ settings file, as everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from typing import Annotated
 
 import typer
@@ -26,9 +26,7 @@ def worker(port: Port = 0) -> None:
 
     Example: `HEADWATER_WORKER_ID=worker-7 headwater worker --port 9107`
     """
-    from streams.worker.role import run
-
-    _run(run, port)
+    _run("streams.worker.role", port)
 
 
 def learner(port: Port = 0) -> None:
@@ -36,9 +34,7 @@ def learner(port: Port = 0) -> None:
 
     Example: `headwater learner --port 9108`
     """
-    from streams.learner.role import run
-
-    _run(run, port)
+    _run("streams.learner.role", port)
 
 
 def encoder(port: Port = 0) -> None:
@@ -46,9 +42,7 @@ def encoder(port: Port = 0) -> None:
 
     Example: `headwater encoder --port 9109`
     """
-    from streams.learner.encoding import run
-
-    _run(run, port)
+    _run("streams.learner.encoding", port)
 
 
 def console(port: Port = 0) -> None:
@@ -56,12 +50,13 @@ def console(port: Port = 0) -> None:
 
     Example: `headwater console --port 8080`
     """
-    from streams.console.role import run
-
-    _run(run, port)
+    _run("streams.console.role", port)
 
 
-def _run(run: Callable[..., object], port: int) -> None:
+def _run(module: str, port: int) -> None:
+    """Runs the role of a module."""
     from streams.settings import settings
+    from streams.threads import pin_threads
 
-    run(settings(), port)
+    pin_threads(settings())
+    importlib.import_module(module).run(settings(), port)

@@ -1,0 +1,53 @@
+"""The learner as a process: stands by until it is elected, then runs the statistics lane until it is not.
+
+In: the settings and a port for its health. Out: releases and an exit status: 0 when asked to stop and all was
+written down, 2 when the cluster is not as it must be.
+"""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from confluent_kafka import KafkaException
+
+from streams.learner.election import Election
+from streams.learner.process import RoleProcess
+from streams.learner.statistics import StatisticsLane
+from streams.observe import metrics
+from streams.settings import Settings
+
+_BATCH = 2000
+_IDLE_S = 0.05
+log = structlog.get_logger(__name__)
+
+
+def run(settings: Settings, port: int) -> None:
+    """Runs a learner until SIGTERM or Ctrl-C; ends the process with its status."""
+    RoleProcess(settings, port, "learner").run(lead)
+
+
+def lead(settings: Settings, election: Election, process: RoleProcess) -> None:
+    """One term: from the election to its loss, or to the end of the process."""
+    metrics.LEARNER_ACTIVE.set(1)
+    lane = StatisticsLane(settings, election)
+    try:
+        interval, published = settings.statistics_interval_ms / 1000, 0.0
+        while election.poll() and not process.stopping:
+            process.beat.tick()
+            lane.take(lane.reader.take(_BATCH, _IDLE_S))
+            now = time.monotonic()
+            if lane.changed and now - published >= interval:
+                published = now
+                lane.publish()
+            lane.look_after()
+            process.problem = "the log is being read from its beginning" if lane.reader.behind() else None
+        if election.leading:
+            lane.publish()
+            lane.save()
+    except KafkaException as error:
+        log.warning("learner.kafka_away", error=str(error.args[0]))
+        raise
+    finally:
+        metrics.LEARNER_ACTIVE.set(0)
+        lane.close()

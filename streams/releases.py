@@ -1,0 +1,244 @@
+"""Release storage: what was learnt, as files at a URL (a folder, or object storage by fsspec).
+
+In: the learner's Tallies and checkpoints. Out: files that a Release names by uri, sha256 and size, and
+Statistics for whoever read such a Release. A file is whole or it is not there: it is written under another
+name and then moved.
+
+    <releases_location>/<namespace>/statistics/<sequence>-<created>-<sha>.safetensors
+    <releases_location>/<namespace>/checkpoints/<name>.safetensors
+
+A statistics release is a whole set, or what differs from one (`base`), complete in itself: any reader gets to the
+newest release with one whole set and one difference.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import fsspec
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from recsys.decay import HALF_LIVES_MS
+from recsys.statistics import Statistics
+from recsys.tallies import Priors, Tallies, overlay
+from schemas.releases import Base, Release
+from streams.settings import Settings
+
+SCHEMA_VERSION = 1
+KEPT_MS = 7 * 86_400_000
+"""Age at which a file that no newer release needs is removed."""
+KEPT_BYTES = 4 << 30
+"""Room for a namespace's statistics; the oldest go first. Replays reach back as far as their releases do."""
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class ReleaseUnusable(RuntimeError):  # noqa: N818
+    """A release cannot be loaded. Says which, why, and what to do.
+
+    ReleaseUnusable
+    +- ReleaseGone      there is no such file
+    +- ReleaseDamaged   the file is not the one that was released
+    """
+
+
+class ReleaseGone(ReleaseUnusable):
+    """There is no file where the release says."""
+
+
+class ReleaseDamaged(ReleaseUnusable):
+    """The file's size, hash or layout is not what the release says."""
+
+
+@dataclass(slots=True)
+class ReleaseStorage:
+    """The files of one namespace. Keeps the last whole set that it read or wrote in memory."""
+
+    location: str
+    namespace: str
+    _base: tuple[str, Tallies] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def of(cls, settings: Settings) -> ReleaseStorage:
+        return cls(settings.releases_location, settings.namespace)
+
+    # statistics
+    # ----------------------------------------------------------------------------------------------
+    def save_statistics(self, tallies: Tallies, sequence: int, created_ts: int, *, whole: bool) -> Base:
+        """Writes a statistics file; where it is, its hash and its size."""
+        data = tallies_to_bytes(tallies)
+        digest = sha256(data).hexdigest()
+        path = f"statistics/{sequence:010d}-{created_ts}-{digest[:16]}.safetensors"
+        uri = self._write(path, data)
+        if whole:
+            self._base = (digest, tallies)
+        return Base(uri=uri, sha256=digest, size=len(data))
+
+    def load_statistics(self, release: Release) -> Statistics:
+        """The Statistics of a release, from one or two files. Raises ReleaseUnusable."""
+        if release.schema_version > SCHEMA_VERSION:
+            raise ReleaseUnusable(
+                f"Release {release.release_id} has layout {release.schema_version}, and this version reads up to "
+                f"{SCHEMA_VERSION}: update Headwater here."
+            )
+        tallies = tallies_from_bytes(self.read(release.release_id, release), release.release_id)
+        if release.base is not None:
+            tallies = overlay(self._whole(release.release_id, release.base), tallies)
+        else:
+            self._base = (release.sha256, tallies)
+        return Statistics.of(tallies, release.release_id)
+
+    def _whole(self, release_id: str, base: Base) -> Tallies:
+        with self._lock:
+            if self._base is None or self._base[0] != base.sha256:
+                data = self.read(f"{release_id} (its base)", base)
+                self._base = (base.sha256, tallies_from_bytes(data, release_id))
+            return self._base[1]
+
+    def read(self, name: str, place: Base | Release) -> bytes:
+        """The bytes of a file, checked against the size and hash in its release. Raises ReleaseUnusable."""
+        try:
+            fs, path = fsspec.url_to_fs(place.uri)
+            data: bytes = fs.cat_file(path)
+        except FileNotFoundError:
+            raise ReleaseGone(
+                f"Release {name} is gone: there is no file at {place.uri}. If it lies on another machine, set "
+                "HEADWATER_RELEASES_URL to storage that all machines reach; if it was pruned, take a newer release."
+            ) from None
+        except Exception as error:
+            raise ReleaseUnusable(
+                f"Release {name} cannot be read from {place.uri} ({type(error).__name__}: {error}). Check "
+                "HEADWATER_RELEASES_URL, and that this process may read there."
+            ) from error
+        if len(data) != place.size or sha256(data).hexdigest() != place.sha256:
+            raise ReleaseDamaged(
+                f"Release {name} is damaged: {place.uri} has {len(data)} bytes with another sha256 than the "
+                f"{place.size} bytes that were released. Remove the file; the learner publishes a newer release."
+            )
+        return data
+
+    def prune(self, now_ms: int, keep: set[str]) -> int:
+        """Removes statistics files that are too old or too many; `keep` are uris. Returns how many went."""
+        fs, folder = fsspec.url_to_fs(self._uri("statistics"))
+        try:
+            entries = fs.ls(folder, detail=True)
+        except FileNotFoundError:
+            return 0
+        kept_paths = {fsspec.url_to_fs(uri)[1] for uri in keep}
+        files = sorted(
+            (e for e in entries if e["name"].endswith(".safetensors")),
+            key=lambda e: e["name"].rsplit("/", 1)[-1],
+            reverse=True,
+        )
+        gone, held = 0, 0
+        for entry in files:
+            held += entry["size"] or 0
+            created = int(entry["name"].rsplit("/", 1)[-1].split("-")[1])
+            if entry["name"] not in kept_paths and (held > KEPT_BYTES or now_ms - created > KEPT_MS):
+                fs.rm_file(entry["name"])
+                gone += 1
+        return gone
+
+    # checkpoints
+    # ---------------------------------------------------------------------------------------------
+    def save_checkpoint(self, name: str, arrays: Arrays, meta: Mapping[str, Any]) -> None:
+        """State and the offsets that belong to it, in one file: either both are the new ones, or neither."""
+        self._write(f"checkpoints/{name}.safetensors", _to_bytes(arrays, meta))
+
+    def load_checkpoint(self, name: str) -> tuple[Arrays, dict[str, Any]] | None:
+        """What was last saved, or None. Raises ReleaseDamaged if it cannot be made out."""
+        fs, path = fsspec.url_to_fs(self._uri(f"checkpoints/{name}.safetensors"))
+        try:
+            data: bytes = fs.cat_file(path)
+        except FileNotFoundError:
+            return None
+        return _from_bytes(data, f"checkpoint {name}")
+
+    # files
+    # ---------------------------------------------------------------------------------------------------
+    def _uri(self, path: str) -> str:
+        return f"{self.location.rstrip('/')}/{self.namespace}/{path}"
+
+    def _write(self, path: str, data: bytes) -> str:
+        fs, full = fsspec.url_to_fs(self._uri(path))
+        fs.makedirs(full.rsplit("/", 1)[0], exist_ok=True)
+        # object storage shows an upload when it is whole; in a folder it has to be moved into place
+        if "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol):
+            passing = f"{full}.{os.getpid()}-{threading.get_ident()}-{time.monotonic_ns()}.tmp"
+            try:
+                fs.pipe_file(passing, data)
+                os.replace(passing, full)
+            except BaseException:
+                if os.path.exists(passing):
+                    os.unlink(passing)
+                raise
+        else:
+            fs.pipe_file(full, data)
+        return str(fs.unstrip_protocol(full))
+
+
+def tallies_to_bytes(tallies: Tallies) -> bytes:
+    """Neighbours go without their empty places: most items have few."""
+    there = tallies.neighbours != 0
+    arrays = {
+        "steps": tallies.steps,
+        "keys": tallies.keys,
+        "counts": tallies.counts,
+        "first_ts": tallies.first_ts,
+        "neighbour_counts": there.sum(axis=1).astype(np.uint8),
+        "neighbours": tallies.neighbours[there],
+        "neighbour_weights": tallies.weights[there],
+    }
+    meta = {
+        "as_of": tallies.as_of,
+        "half_lives_ms": HALF_LIVES_MS.tolist(),
+        "priors": asdict(tallies.priors),
+    }
+    return _to_bytes(arrays, meta)
+
+
+def tallies_from_bytes(data: bytes, name: str) -> Tallies:
+    """Raises ReleaseDamaged for what `tallies_to_bytes` did not make."""
+    arrays, meta = _from_bytes(data, f"release {name}")
+    try:
+        if meta["half_lives_ms"] != HALF_LIVES_MS.tolist():
+            raise ReleaseUnusable(f"Release {name} decays with other half-lives: update Headwater here.")
+        keys = arrays["keys"]
+        whole = Tallies.blank(len(keys))
+        there = np.arange(whole.neighbours.shape[1]) < arrays["neighbour_counts"][:, None]
+        whole.neighbours[there] = arrays["neighbours"]
+        whole.weights[there] = arrays["neighbour_weights"]
+        return Tallies(
+            meta["as_of"], arrays["steps"], keys, arrays["counts"], arrays["first_ts"],
+            whole.neighbours, whole.weights, Priors(**meta["priors"]),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ReleaseDamaged(f"Release {name} is no statistics release ({error!r}).") from error
+
+
+def _to_bytes(arrays: Arrays, meta: Mapping[str, Any]) -> bytes:
+    # safetensors writes a strided array as if it were contiguous
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    data: bytes = save(whole, {"headwater": json.dumps(meta)})
+    return data
+
+
+def _from_bytes(data: bytes, what: str) -> tuple[Arrays, dict[str, Any]]:
+    try:
+        arrays = load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        meta: dict[str, Any] = json.loads(header["__metadata__"]["headwater"])
+        return arrays, meta
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ReleaseDamaged(f"The {what} cannot be made out ({error!r}).") from error
