@@ -1,0 +1,1 @@
+"""The demonstration: a catalogue, simulated shoppers, and a live table over the real services."""
