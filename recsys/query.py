@@ -102,15 +102,12 @@ def _texts(query: Query) -> list[tuple[str, str]]:
 
 def _words_vectors(world: World, queries: Sequence[Query], texts: list[list[tuple[str, str]]]) -> Floats:
     out = np.zeros((len(queries), world.dense.dim), np.float32)
-    encode = world.encode_query
-    if encode is None or not world.dense.dim:
-        return out
     for at, (query, said) in enumerate(zip(queries, texts, strict=True)):
         if not said:
             continue
-        vectors = [encode(text) for _, text in said]
+        vectors = [world.encode(text) for _, text in said]
         if query.text:
-            vectors[0] = encode(query.text)
+            vectors[0] = world.encode(query.text)
         rest = vectors[1:] if query.text else vectors
         total = np.zeros(world.dense.dim, np.float32)
         for age, vector in enumerate(rest):

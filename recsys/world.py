@@ -7,6 +7,7 @@ and kept with the snapshot. `streams.feed` builds Worlds from topics, a replay f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,9 +20,11 @@ from recsys.conditions import ConditionMasks
 from recsys.dialogue.vocabulary import Vocabulary
 from recsys.facets import Facets
 from recsys.index.dense import DenseIndex
-from recsys.index.lexical import LexicalIndex
+from recsys.index.lexical import LexicalIndex, item_terms
+from recsys.index.sketch import SKETCH, joined, sketch
 from recsys.rank import Ranker
 from recsys.statistics import WINDOWS_DAYS, Statistics
+from recsys.text import terms
 from schemas.items import Item, Withdrawn
 
 Floats = npt.NDArray[np.float32]
@@ -33,13 +36,15 @@ _MIX = 0x9E3779B97F4A7C15
 
 @dataclass(frozen=True, repr=False)
 class World:
-    """One snapshot. `encode_query` turns a text into a unit vector float32[dim], or is None without an encoder."""
+    """One snapshot. `encode_query` turns a text into the encoder's unit vector float32[vector_dim]; without an encoder
+    it is None and `vector_dim` is 0. Indexed is the encoder's vector joined with a sketch of the words."""
 
     catalogue: Catalogue
     dense: DenseIndex
     lexical: LexicalIndex
     statistics: Statistics
     ranker: Ranker
+    vector_dim: int = 0
     encode_query: Callable[[str], Floats] | None = None
     release_id: str = "none"
     facets: Facets = field(default_factory=Facets)
@@ -55,8 +60,8 @@ class World:
     ) -> World:
         """A World without items: what a worker holds before its topics were read. `dim` 0: no vectors at all."""
         return cls(
-            Catalogue.empty(), DenseIndex.empty(dim, device), LexicalIndex.empty(), Statistics.empty(),
-            ranker or Ranker(device), encode_query,
+            Catalogue.empty(), DenseIndex.empty(dim + SKETCH, device), LexicalIndex.empty(), Statistics.empty(),
+            ranker or Ranker(device), dim, encode_query,
         )  # fmt: skip
 
     def __repr__(self) -> str:
@@ -77,10 +82,15 @@ class World:
                 lexical = lexical.updated(came, dead)
                 facets = facets.updated(came, [catalogue.items[r] for r in dead])
         dense = dense.grown(catalogue.rows)
-        fresh = {row: v for item_id, v in vectors if (row := catalogue.row_of.get(item_id)) is not None}
-        fresh = {row: v for row, v in fresh.items() if not dense.has[row]}
+        fresh: dict[int, Floats | None] = {}
+        if self.vector_dim:
+            fresh = {row: v for item_id, v in vectors if (row := catalogue.row_of.get(item_id)) is not None}
+            fresh = {row: v for row, v in fresh.items() if not dense.has[row]}
+        elif items:
+            fresh = dict.fromkeys(added)
         if fresh:
-            dense = dense.with_vectors(np.fromiter(fresh, np.int32, len(fresh)), np.stack(list(fresh.values())))
+            whole = [joined(v, sketch(item_terms(catalogue.items[row]))) for row, v in fresh.items()]
+            dense = dense.with_vectors(np.fromiter(fresh, np.int32, len(fresh)), np.stack(whole))
         world = replace(
             self,
             catalogue=catalogue,
@@ -126,10 +136,17 @@ class World:
             lexical=LexicalIndex.empty(), facets=Facets(), masks=ConditionMasks(),
         )  # fmt: skip
         items = [self.catalogue.items[r] for r in rows]
-        vectors = [(self.catalogue.items[r].item_id, self.dense.vectors[r]) for r in rows if self.dense.has[r]]
-        return fresh.advanced(items, vectors).settled()
+        fresh = fresh.advanced(items)
+        moved = rows[self.dense.has[rows] & ~fresh.dense.has]
+        places = np.flatnonzero(self.dense.has[rows] & ~fresh.dense.has).astype(np.int32)
+        return replace(fresh, dense=fresh.dense.with_vectors(places, self.dense.vectors[moved])).settled()
 
     # names -----------------------------------------------------------------------------------------------------
+    def encode(self, text: str) -> Floats:
+        """float32[dense.dim]: a text's vector, to compare with those of items."""
+        meaning = None if self.encode_query is None else self.encode_query(text)
+        return joined(meaning, sketch(Counter(terms(text))))
+
     @cached_property
     def names(self) -> dict[str, str]:
         return {
@@ -148,8 +165,6 @@ class World:
     @cached_property
     def whole_items(self) -> int:
         """Items that count: with their vector, where there is an encoder."""
-        if not self.dense.dim:
-            return len(self.catalogue)
         return int((self.catalogue.alive & self.dense.has[: self.catalogue.rows]).sum())
 
     # derived columns -------------------------------------------------------------------------------------------

@@ -187,7 +187,7 @@ class Feed:
             self._vectors.expect(items, self._encoder_id)
         # items first, so that rows exist for the vectors that are already here
         next_world = world.advanced(items, (), statistics) if items or statistics else world
-        ready = self._vectors.ready(next_world) if world.dense.dim else []
+        ready = self._vectors.ready(next_world) if world.vector_dim else []
         if ready:
             next_world = next_world.advanced((), ready)
         next_world = self._settle(next_world)
@@ -265,6 +265,6 @@ class _Vectors:
             if digest == self._wanted[item_id] and row is not None:
                 del self._wanted[item_id]
                 # kept in _waiting: an item that is withdrawn and comes back has its vector at once
-                if not dense.has[row] and len(vector) == dense.dim:
+                if not dense.has[row] and len(vector) == world.vector_dim:
                     out.append((item_id, vector))
         return out

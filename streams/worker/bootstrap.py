@@ -5,6 +5,7 @@ In: the settings. Out: a `Core` for the loop, and why it is not ready to be serv
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ from streams.models import Models, load_models
 from streams.observe import metrics
 from streams.releases import ReleaseStorage
 from streams.settings import Settings
-from streams.worker.partition import Core
+from streams.worker.outcome import Core
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +58,11 @@ class LiveCore:
             feed = Feed(self._settings, empty_world(models), storage.load_statistics, models.encoder_id, _show)
             feed.start()
             self._feed = feed
+            while not feed.wait(1.0):
+                pass
+            # a catalogue is millions of objects that stay: a collection that walks them all stops a step for 100 ms
+            gc.collect()
+            gc.freeze()
         except Exception as error:
             self._problem = f"the models cannot be loaded: {error}"
             log.exception("worker.models_failed")
