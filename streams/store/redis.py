@@ -1,0 +1,179 @@
+"""The store in Redis (6.2 or later), Valkey, or a Redis Cluster.
+
+A partition's keys share a hash tag, `{<namespace>:<partition>}`, so that all of a batch lies on one node and one script
+changes it: `:position` and `:u:<user_id>` are hashes, `:outbox` is a list. A call is one command with many arguments,
+since redis-py's own cost goes by commands. A user's hash can be read by anyone: HGETALL.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.resources import files
+from typing import Any, ParamSpec, TypeVar
+
+import msgpack
+import redis
+from redis import exceptions
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from streams.kafka.partition import partition_of
+from streams.store.contract import Entry, Fenced, Position, StoreAway, StoreError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_AWAY = (
+    *(exceptions.ConnectionError, exceptions.TimeoutError, OSError),
+    *(exceptions.ClusterDownError, exceptions.TryAgainError, exceptions.MasterDownError),
+    *(exceptions.ReadOnlyError, exceptions.OutOfMemoryError),
+)
+# what else a server says that passes by itself; inside a script the first word is not the code
+_PASSING = ("LOADING", "OOM", "MISCONF", "READONLY", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "BUSY")
+
+
+class _Script:
+    def __init__(self, name: str) -> None:
+        self.text = files("streams.store").joinpath(name).read_text(encoding="utf-8")
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _translated(call: Callable[P, T]) -> Callable[P, T]:
+    """Turns redis-py's errors into the contract's."""
+
+    @functools.wraps(call)
+    def translated(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return call(*args, **kwargs)
+        except exceptions.AuthenticationError as error:
+            raise StoreError(f"Redis refused the login ({error}): check HEADWATER_REDIS_URL") from error
+        except _AWAY as error:
+            raise StoreAway(f"Redis doesn't answer ({type(error).__name__}: {error})") from error
+        except exceptions.ResponseError as error:
+            if any(word in str(error) for word in _PASSING):
+                raise StoreAway(f"Redis can't take this now: {error}") from error
+            raise StoreError(f"Redis refused: {error}") from error
+
+    return translated
+
+
+class RedisStore:
+    """Users, positions and outboxes of one namespace. Safe between threads; connects at the first call."""
+
+    def __init__(self, url: str, namespace: str, *, timeout_s: float = 10.0) -> None:
+        """`url`: redis://, rediss:// (TLS) or unix://, with user and password if need be. A cluster is recognised."""
+        self._url, self._namespace, self._timeout_s = url, namespace, timeout_s
+        self._client: Any = None
+        self._load, self._save, self._confirm = map(_Script, ("load.lua", "save.lua", "confirm.lua"))
+
+    @_translated
+    def position(self, partition: int) -> Position | None:
+        words = self._connected().hmget(f"{self._tag(partition)}:position", "offset", "note", "token", "appended")
+        return _position(words)
+
+    @_translated
+    def load(self, partition: int, user_ids: Sequence[str]) -> tuple[Position | None, dict[str, dict[bytes, bytes]]]:
+        tag = self._tag(partition)
+        keys = [f"{tag}:position", *[f"{tag}:u:{user_id}" for user_id in user_ids]]
+        position, *found = self._run(self._load, keys, ())
+        users = {}
+        for user_id, words in zip(user_ids, found, strict=True):
+            if words:
+                pairs = iter(words)
+                users[user_id] = dict(zip(pairs, pairs, strict=True))
+        return _position(position), users
+
+    @_translated
+    def save(
+        self,
+        partition: int,
+        expected: int | None,
+        new: int,
+        users: Mapping[str, Mapping[str, bytes] | None],
+        outbox: Sequence[bytes] = (),
+        *,
+        note: bytes = b"",
+        token: bytes = b"",
+    ) -> int:
+        tag = self._tag(partition)
+        prefix = f"{tag}:u:"
+        keys = [f"{tag}:position", f"{tag}:outbox", *[prefix + user_id for user_id in users]]
+        rows = [[word for pair in fields.items() for word in pair] if fields else () for fields in users.values()]
+        batch = msgpack.packb((outbox, rows), use_bin_type=False)  # the server's decoder knows the old types only
+        words = ("" if expected is None else expected, new, note, token, batch)
+        done, answer = self._run(self._save, keys, words)
+        if not done:
+            raise Fenced(partition, expected, int(answer) if answer else None)
+        return int(answer)
+
+    @_translated
+    def pending(self, partition: int) -> list[Entry]:
+        # both in one script-free transaction: the position tells the sequence number of the last entry
+        tag = self._tag(partition)
+        with self._connected().pipeline(transaction=True) as pipe:
+            pipe.hget(f"{tag}:position", "appended").lrange(f"{tag}:outbox", 0, -1)
+            appended, payloads = pipe.execute()
+        first = int(appended or 0) - len(payloads) + 1
+        return [Entry(first + at, payload) for at, payload in enumerate(payloads)]
+
+    @_translated
+    def confirm(self, partition: int, upto: int) -> None:
+        tag = self._tag(partition)
+        self._run(self._confirm, [f"{tag}:position", f"{tag}:outbox"], [upto])
+
+    @_translated
+    def read_user(self, user_id: str, partitions: int) -> dict[bytes, bytes]:
+        key = f"{self._tag(partition_of(user_id, partitions))}:u:{user_id}"
+        return dict(self._connected().hgetall(key))
+
+    @_translated
+    def users(self, partition: int) -> Iterable[str]:
+        prefix = f"{self._tag(partition)}:u:"
+        pattern = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in prefix) + "*"
+        keys = self._connected().scan_iter(match=pattern, count=1000)
+        return sorted({key.decode()[len(prefix) :] for key in keys})
+
+    @_translated
+    def ping(self) -> None:
+        """Raises StoreAway unless Redis answers."""
+        self._connected().ping()
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def _tag(self, partition: int) -> str:
+        return f"{{{self._namespace}:{partition}}}"
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            # one quick retry mends a connection that an idle timeout or a restart closed; beyond that the caller waits
+            options: dict[str, Any] = {
+                "socket_timeout": self._timeout_s,
+                "socket_connect_timeout": min(self._timeout_s, 5.0),
+                "socket_keepalive": True,
+                "retry": Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.1), 1),
+            }
+            client = redis.Redis.from_url(self._url, **options)
+            if client.info("cluster").get("cluster_enabled"):
+                client.close()
+                self._client = redis.RedisCluster.from_url(self._url, **options)
+            else:
+                self._client = client
+        return self._client
+
+    def _run(self, script: _Script, keys: Sequence[str], words: Sequence[Any]) -> Any:
+        client = self._connected()
+        try:
+            return client.evalsha(script.sha, len(keys), *keys, *words)
+        except exceptions.NoScriptError:  # a new server, or another node of the cluster; from now on it knows it
+            return client.eval(script.text, len(keys), *keys, *words)
+
+
+def _position(words: Sequence[bytes | None]) -> Position | None:
+    offset, note, token, appended = words
+    if offset is None:
+        return None
+    return Position(int(offset), note or b"", token or b"", int(appended or 0))

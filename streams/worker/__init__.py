@@ -1,0 +1,1 @@
+"""The worker: events in, recommendations out. Batches of a partition from Kafka, through the pure step, to Kafka."""

@@ -1,0 +1,39 @@
+"""Places where a test may kill the worker, to prove that nothing is lost or done twice, whatever dies when.
+
+`HEADWATER_FAULT=after:save:3` ends the process with SIGKILL as it leaves the stage `save` for the third time. The
+stages are those of `streams.worker.partition` and `streams.worker.publisher`. Unset, a stage costs one empty call.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+STAGES = ("open", "decode", "load", "step", "save", "produce", "publish", "confirm", "acknowledge")
+
+
+def _nothing(stage: str) -> None:
+    pass
+
+
+def killer(fault: str) -> Callable[[str], None]:
+    """The hook for one value of HEADWATER_FAULT. Raises ValueError for one that can't be understood."""
+    if not fault:
+        return _nothing
+    words = fault.split(":")
+    if len(words) != 3 or words[0] != "after" or words[1] not in STAGES or not words[2].isdigit():
+        raise ValueError(f"HEADWATER_FAULT={fault!r} is not after:<stage>:<n> with a stage of {', '.join(STAGES)}")
+    wanted, left = words[1], int(words[2])
+
+    def passed(stage: str) -> None:
+        nonlocal left
+        if stage == wanted:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return passed
+
+
+passed = killer(os.environ.get("HEADWATER_FAULT", ""))

@@ -1,0 +1,154 @@
+"""Every store keeps the same contract: one suite, run against the dictionary and against a real Redis."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.store.contract import Fenced, StoreAway, StoreError
+from streams.store.memory import MemoryStore
+from streams.store.redis import RedisStore
+
+P = 3  # any partition
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.services)])
+def store(request):
+    if request.param == "memory":
+        made = MemoryStore()
+    else:
+        server, namespace = request.getfixturevalue("redis_server"), request.getfixturevalue("namespace")
+        made = RedisStore(server.url, namespace)
+    yield made
+    made.close()
+
+
+def test_an_untouched_partition_has_neither_position_nor_users_nor_messages(store):
+    assert store.position(P) is None
+    assert store.load(P, ["a", "b"]) == (None, {})
+    assert store.pending(P) == []
+    assert list(store.users(P)) == []
+
+
+def test_what_was_saved_is_loaded(store):
+    users = {"a": {"state": b"\x00\xff", "profile": b""}, "b": {"state": b"2"}}
+    assert store.save(P, None, 7, users, [b"m1", b"m2"], note=b"world", token=b"t") == 2
+    position, found = store.load(P, ["b", "missing", "a"])
+    assert (position.offset, position.note, position.token, position.appended) == (7, b"world", b"t", 2)
+    assert found == {"a": {b"state": b"\x00\xff", b"profile": b""}, "b": {b"state": b"2"}}
+    assert store.position(P) == position
+    assert sorted(store.users(P)) == ["a", "b"]
+    assert [tuple(entry) for entry in store.pending(P)] == [(1, b"m1"), (2, b"m2")]
+
+
+def test_offset_zero_is_a_position(store):
+    store.save(P, None, 0, {}, [])
+    with pytest.raises(Fenced):
+        store.save(P, None, 1, {}, [])
+    store.save(P, 0, 1, {}, [])
+    assert store.position(P).offset == 1
+
+
+@pytest.mark.parametrize("expected", [None, 4, 6])
+def test_a_save_built_on_another_position_changes_nothing(store, expected):
+    store.save(P, None, 5, {"a": {"state": b"old"}}, [b"m1"])
+    with pytest.raises(Fenced) as fenced:
+        store.save(P, expected, 9, {"a": {"state": b"new"}, "b": {"state": b"new"}}, [b"m2"])
+    assert (fenced.value.partition, fenced.value.expected, fenced.value.found) == (P, expected, 5)
+    position, users = store.load(P, ["a", "b"])
+    assert position.offset == 5
+    assert users == {"a": {b"state": b"old"}}
+    assert [entry.payload for entry in store.pending(P)] == [b"m1"]
+
+
+def test_a_save_repeated_after_a_lost_reply_counts_once(store):
+    first = store.save(P, None, 5, {"a": {"state": b"1"}}, [b"m1"], token=b"save-1")
+    again = store.save(P, None, 5, {"a": {"state": b"1"}}, [b"m1"], token=b"save-1")
+    assert first == again == 1
+    assert len(store.pending(P)) == 1
+    with pytest.raises(Fenced):
+        store.save(P, None, 5, {}, [], token=b"save-2")
+
+
+def test_a_position_may_go_back_if_the_save_says_from_where(store):
+    store.save(P, None, 50, {}, [])
+    store.save(P, 50, 20, {}, [])
+    assert store.position(P).offset == 20
+
+
+def test_none_erases_a_user_and_fields_not_named_stay(store):
+    store.save(P, None, 1, {"a": {"state": b"1", "open": b"x"}, "b": {"state": b"1"}}, [])
+    store.save(P, 1, 2, {"a": {"state": b"2"}, "b": None, "never": None}, [])
+    assert store.load(P, ["a", "b"])[1] == {"a": {b"state": b"2", b"open": b"x"}}
+
+
+def test_confirmed_messages_leave_the_outbox_in_order_and_once(store):
+    store.save(P, None, 1, {}, [b"1", b"2", b"3"])
+    store.confirm(P, 2)
+    store.confirm(P, 2)
+    assert [tuple(entry) for entry in store.pending(P)] == [(3, b"3")]
+    assert store.save(P, 1, 2, {}, [b"4"]) == 4
+    store.confirm(P, 1)
+    assert [entry.sequence for entry in store.pending(P)] == [3, 4]
+    store.confirm(P, 4)
+    assert store.pending(P) == []
+    assert store.save(P, 2, 3, {}, [b"5"]) == 5
+    assert [entry.sequence for entry in store.pending(P)] == [5]
+
+
+def test_partitions_know_nothing_of_each_other(store):
+    store.save(1, None, 10, {"a": {"state": b"one"}}, [b"m"])
+    assert store.load(11, ["a"]) == (None, {})
+    store.save(11, None, 3, {"a": {"state": b"eleven"}}, [])
+    assert store.load(1, ["a"])[1] == {"a": {b"state": b"one"}}
+    assert store.pending(11) == []
+
+
+def test_a_batch_of_thousands_goes_in_one_call(store):
+    users = {f"user-{n}": {"state": b"s" * n, "profile": b"p"} for n in range(3000)}
+    messages = [b"%d" % n for n in range(9500)]
+    assert store.save(P, None, 1, users, messages) == 9500
+    assert [entry.payload for entry in store.pending(P)] == messages
+    found = store.load(P, list(users))[1]
+    assert found["user-2999"] == {b"state": b"s" * 2999, b"profile": b"p"}
+    assert len(found) == 3000
+
+
+@pytest.mark.parametrize("user_id", ["a b", "{x}:u:y", "ключ", "*?[]", "a" * 128, "\n"])
+def test_any_user_id_is_a_key(store, user_id):
+    store.save(P, None, 1, {user_id: {"state": b"1"}}, [])
+    assert store.load(P, [user_id])[1] == {user_id: {b"state": b"1"}}
+    assert list(store.users(P)) == [user_id]
+
+
+def test_one_user_is_found_by_id_alone(store):
+    store.save(2, None, 1, {"foobar": {"state": b"1"}}, [])
+    assert store.read_user("foobar", 4) == {b"state": b"1"}
+    assert store.read_user("nobody", 4) == {}
+
+
+@pytest.mark.services
+def test_a_redis_that_does_not_answer_is_away_and_not_an_error(namespace):
+    with pytest.raises(StoreAway):
+        RedisStore("redis://127.0.0.1:1/0", namespace, timeout_s=1).position(P)
+
+
+@pytest.mark.services
+def test_a_key_of_another_kind_is_an_error_that_waiting_does_not_mend(redis_server, namespace):
+    import redis
+
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.set(f"{{{namespace}:{P}}}:position", "text")
+    with pytest.raises(StoreError) as refused:
+        RedisStore(redis_server.url, namespace).position(P)
+    assert not isinstance(refused.value, StoreAway)
+
+
+@pytest.mark.services
+def test_the_store_works_on_after_a_restart_of_redis(redis_server, namespace):
+    store = RedisStore(redis_server.url, namespace)
+    store.save(P, None, 1, {"a": {"state": b"1"}}, [b"m"])
+    redis_server.restart()
+    store.save(P, 1, 2, {"a": {"state": b"2"}}, [b"n"])
+    position, users = store.load(P, ["a"])
+    assert (position.offset, users) == (2, {"a": {b"state": b"2"}})
+    assert [entry.payload for entry in store.pending(P)] == [b"m", b"n"]

@@ -1,0 +1,230 @@
+"""A laboratory for workers: real processes on the real broker and the real Redis, and what they leave behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from confluent_kafka import TopicPartition
+
+from schemas.topics import TOPICS
+from streams.kafka.clients import consumer, producer
+from streams.kafka.topics import ensure_topics
+from streams.settings import Settings
+from streams.store.redis import RedisStore
+
+STAND_IN = Path(__file__).with_name("stand_in.py")
+PARTITIONS = 3
+PATIENCE_S = 60.0
+
+
+@dataclass
+class Published:
+    """One record of an output topic."""
+
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, bytes]
+
+    @property
+    def message_id(self) -> str:
+        return self.headers["ce_id"].decode()
+
+    def without_circumstances(self) -> tuple[Any, ...]:
+        value = orjson.loads(self.value) if self.value and self.value.startswith(b"{") else self.value
+        if isinstance(value, dict):
+            value.pop("timing", None)
+            value.pop("ts", None)
+        others = {"ce_time", "dlq_time", "ce_source", "dlq_topic"}  # the last two name the namespace
+        headers = {k: v for k, v in self.headers.items() if k not in others}
+        headers["ce_id"] = headers["ce_id"].partition(b".")[2] or headers["ce_id"]
+        return self.partition, self.key, value, headers
+
+
+@dataclass
+class Lab:
+    """Workers of one namespace. `settings` are those of every process of it."""
+
+    settings: Settings
+    folder: Path
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def store(self) -> RedisStore:
+        assert self.settings.redis_url is not None
+        return RedisStore(self.settings.redis_url.get_secret_value(), self.settings.namespace)
+
+    def topic(self, name: str) -> str:
+        return TOPICS[name].full_name(self.settings.namespace)
+
+    def worker(self, worker_id: str = "worker-0", fault: str = "", **environment: str) -> subprocess.Popen[bytes]:
+        settings = self.settings
+        assert settings.redis_url is not None
+        told = {
+            "HEADWATER_NAMESPACE": settings.namespace,
+            "HEADWATER_KAFKA_BOOTSTRAP_SERVERS": str(settings.kafka_bootstrap_servers),
+            "HEADWATER_REDIS_URL": settings.redis_url.get_secret_value(),
+            "HEADWATER_KAFKA_PARTITIONS": str(settings.kafka_partitions),
+            "HEADWATER_BATCH_RECORDS": str(settings.batch_records),
+            "HEADWATER_USER_CACHE": str(settings.user_cache),
+            "HEADWATER_MAX_RECORD_BYTES": str(settings.max_record_bytes),
+            "HEADWATER_WORKER_ID": worker_id,
+            "HEADWATER_FAULT": fault,
+        }
+        with (self.folder / "workers.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, str(STAND_IN)], env=os.environ | told | environment, stdout=log, stderr=log
+            )
+        self.workers.append(process)
+        return process
+
+    def log(self) -> str:
+        return (self.folder / "workers.log").read_text(errors="replace")
+
+    def send(self, events: list[tuple[bytes | None, bytes | None]], headers: Any = None) -> None:
+        """Records of the events topic: (key, value)."""
+        out = producer(self.settings, linger_ms=5)
+        for key, value in events:
+            out.produce(self.topic("events"), value, key, headers=headers)
+        assert out.flush(PATIENCE_S) == 0
+
+    def ends(self, name: str) -> dict[int, int]:
+        reader = consumer(self.settings, "ends")
+        number = TOPICS[name].partitions(self.settings.kafka_partitions)
+        found = {
+            at: reader.get_watermark_offsets(TopicPartition(self.topic(name), at), timeout=PATIENCE_S)[1]
+            for at in range(number)
+        }
+        reader.close()
+        return found
+
+    def until_done(self, share: float = 1.0) -> None:
+        """Waits until this share of the events topic is in the store, and, for all of it, the outboxes are empty."""
+        ends = self.ends("events")
+        wanted = sum(ends.values()) * share
+
+        def done() -> bool:
+            held = {at: self.store.position(at) for at in ends}
+            applied = sum(min(ends[at], position.offset + 1) for at, position in held.items() if position)
+            return applied >= wanted and (share < 1 or not any(self.store.pending(at) for at in ends))
+
+        self.until(done, f"{wanted:.0f} events to be applied")
+
+    def until(self, done: Any, what: str) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not done():
+            assert time.monotonic() < deadline, f"waited in vain for {what}\n{self.log()[-6000:]}"
+            time.sleep(0.05)
+
+    def published(self, name: str) -> list[Published]:
+        """All of a topic, in order within each partition."""
+        ends = self.ends(name)
+        reader = consumer(self.settings, "published")
+        reader.assign([TopicPartition(self.topic(name), at, 0) for at in ends])
+        found: list[Published] = []
+        left = sum(ends.values())
+        while left > 0:
+            for record in reader.consume(min(left, 1000), 5.0):
+                assert record.error() is None
+                headers = dict(record.headers() or ())
+                found.append(Published(record.partition(), record.key(), record.value(), headers))
+                left -= 1
+        reader.close()
+        return sorted(found, key=lambda one: one.partition)
+
+    def users(self) -> dict[str, dict[bytes, bytes]]:
+        found: dict[str, dict[bytes, bytes]] = {}
+        for at in range(self.settings.kafka_partitions):
+            found |= self.store.load(at, list(self.store.users(at)))[1]
+        return found
+
+    def committed(self) -> int:
+        reader = consumer(self.settings, f"{self.settings.namespace}.worker")
+        places = [TopicPartition(self.topic("events"), at) for at in self.ends("events")]
+        found = reader.committed(places, timeout=PATIENCE_S)
+        reader.close()
+        return sum(max(0, place.offset) for place in found)
+
+    def stop(self, process: subprocess.Popen[bytes]) -> int:
+        process.send_signal(signal.SIGTERM)
+        return process.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def lab(kafka: Any, redis_server: Any, namespace: str, tmp_path: Path) -> Iterator[Lab]:
+    made = _lab(kafka, redis_server, namespace, tmp_path)
+    yield made
+    _end(made)
+
+
+@pytest.fixture
+def undisturbed(kafka: Any, redis_server: Any, namespace: str, tmp_path: Path) -> Iterator[Any]:
+    """`undisturbed(events)`: a lab of its own in which one worker did all of it and nothing happened."""
+    made: list[Lab] = []
+
+    def run(events: list[tuple[bytes | None, bytes | None]]) -> Lab:
+        folder = tmp_path / f"undisturbed-{len(made)}"
+        folder.mkdir()
+        other = _lab(kafka, redis_server, f"{namespace}u{len(made)}", folder)
+        made.append(other)
+        other.send(events)
+        process = other.worker()
+        other.until_done()
+        assert other.stop(process) == 0, other.log()
+        return other
+
+    yield run
+    for other in made:
+        _end(other)
+
+
+def _lab(kafka: Any, redis_server: Any, namespace: str, folder: Path) -> Lab:
+    settings = Settings(
+        namespace=namespace,
+        kafka_bootstrap_servers=kafka.bootstrap,
+        redis_url=redis_server.url,
+        kafka_partitions=PARTITIONS,
+        batch_records=20,
+        user_cache=25,
+        max_record_bytes=4096,
+    )
+    ensure_topics(settings)
+    return Lab(settings, folder)
+
+
+def _end(lab: Lab) -> None:
+    for process in lab.workers:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def shoppers() -> Any:
+    """`shoppers(n, users)`: n valid events of so many users, as (key, value)."""
+
+    def make(n: int, users: int = 60, start: int = 0, **context: Any) -> list[tuple[bytes, bytes]]:
+        made = []
+        for at in range(start, start + n):
+            user_id = f"user-{at * 7 % users}"
+            event = {
+                "event_id": f"e{at}", "type": "interaction", "user_id": user_id, "ts": 1_700_000_000_000 + at,
+                "action": "view", "item_id": f"item-{at % 17}", "context": context,
+            }  # fmt: skip
+            if at % 50 == 49:
+                event = {k: event[k] for k in ("event_id", "user_id", "ts")} | {"type": "forget", "scope": "all"}
+            made.append((user_id.encode(), json.dumps(event).encode()))
+        return made
+
+    return make
