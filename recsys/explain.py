@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.actions import ACTIONS, PAST_TENSE
+from recsys.dialogue.naming import shown_category
 from recsys.features import FEATURES, GROUPS
 from recsys.policy import Policy
 from recsys.query import Block
@@ -173,7 +174,8 @@ def _reason(
         evidence = [{"field": "categories" if group == "category" else "brand"}]
         if alike >= 0:
             evidence.append({"event": _event_at(query.user.recent_ids, alike)})
-        return phrases[group].format(name=names.all[subject]), evidence
+        name = names.all[subject]
+        return phrases[group].format(name=shown_category(name, language) if group == "category" else name), evidence
     field = {"new": "published_at", "price": "price", "available": "available"}[group]
     return phrases[group], [{"field": field}]
 

@@ -22,6 +22,7 @@ from recsys.user import (
     RECENT,
     RECENT_ROW,
     SHOWN,
+    SHOWN_ROW,
     STATEMENTS,
     TRAITS,
     WORDS,
@@ -29,6 +30,7 @@ from recsys.user import (
     Statement,
     User,
     Words,
+    remember,
 )
 from schemas.events import Forget, Impression, Interaction, ProfileEdit, Traits
 
@@ -61,6 +63,7 @@ def fold_interaction(user: User, event: Interaction, policy: Policy) -> None:
     if len(user.recent_ids) > RECENT:
         packed, old_s, _ = RECENT_ROW.unpack_from(user.recent)
         user.recent = user.recent[_ROW:]
+        remember(user, user.recent_ids[0])
         user.recent_ids = user.recent_ids[1:]
         user.history = _into_history(user.history, packed, old_s)
     if event.text:
@@ -87,12 +90,12 @@ def add_words(user: User, event_id: str, ts_s: int, text: str) -> None:
 
 
 def fold_impression(user: User, event: Impression) -> None:
-    """Counts how often an item was shown: u64 rows of key | count << 48, least recently shown first."""
-    rows = {int(r) & KEY_MASK: int(r) >> 48 for r in np.frombuffer(user.shown, "<u8")}
+    """Counts how often an item was shown; least recently shown first."""
+    rows = dict(SHOWN_ROW.iter_unpack(user.shown))
     for item_id in event.item_ids[:100]:
-        key = item_key(item_id)
-        rows[key] = min(rows.pop(key, 0) + 1, 0xFFFF)
-    user.shown = b"".join(HISTORY_ROW.pack(k | n << 48) for k, n in list(rows.items())[-SHOWN:])
+        key = item_key(item_id) & 0xFFFFFFFF
+        rows[key] = min(rows.pop(key, 0) + 1, 255)
+    user.shown = b"".join(SHOWN_ROW.pack(key, times) for key, times in list(rows.items())[-SHOWN:])
 
 
 def fold_traits(user: User, event: Traits) -> None:
@@ -144,6 +147,8 @@ def fold_forget(user: User, event: Forget) -> tuple[User, dict[str, int]]:
         if not since <= RECENT_ROW.unpack(row)[1] <= until:
             rows.append(row)
             ids.append(event_id)
+        else:
+            remember(left, event_id)  # what was forgotten must not come back when its producer repeats it
     left.recent, left.recent_ids = b"".join(rows), tuple(ids)
     past = np.frombuffer(user.history, "<u8")
     start = (past >> np.uint64(52)).astype(np.int64) * HISTORY_STEP_S + EPOCH_2000_S

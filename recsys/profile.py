@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from recsys.actions import ACTIONS, PAST_TENSE
 from recsys.catalogue import Names
+from recsys.dialogue.naming import shown_category
 from recsys.policy import Policy
 from recsys.query import Query, block_of
 from recsys.score import tastes_of
@@ -23,7 +24,7 @@ from recsys.world import World
 LIKES, DISLIKES, BRAND = 0.15, -0.1, 0.25
 """Least share of the evidence for a sentence."""
 CITED = 2
-_TITLE_CHARS = 48
+_TITLE_CHARS = 36
 _SAID_CHARS = 60
 _SENTENCE_CHARS = 160
 _PHRASES = {
@@ -61,12 +62,13 @@ def write_profiles(world: World, users: Sequence[User], policy: Policy, weights:
     disliked = _top(-tastes.categories, 1, world.catalogue.category_names)
     brand = _top(tastes.brands, 1, world.catalogue.brand_names)
     for at, user in enumerate(users):
-        phrases = _PHRASES["zh" if user.language == "zh" else "en"]
+        language = "zh" if user.language == "zh" else "en"
+        phrases = _PHRASES[language]
         muted = {s.statement_id for s in user.statements if s.state == "muted"}
         lines: list[tuple[str, list[str]]] = []
 
-        def cite(hits: npt.NDArray[np.bool_], user: User = user) -> list[str]:
-            return [user.recent_ids[p - RECENT + len(user.recent_ids)] for p in np.flatnonzero(hits)[-CITED:]]
+        def cite(hits: npt.NDArray[np.bool_], most: int = 1, user: User = user) -> list[str]:
+            return [user.recent_ids[p - RECENT + len(user.recent_ids)] for p in np.flatnonzero(hits)[-most:]]
 
         names = [
             c
@@ -75,10 +77,11 @@ def write_profiles(world: World, users: Sequence[User], policy: Policy, weights:
         ]
         if names:
             hits = np.isin(kinds[at], names)
-            lines.append((phrases["likes"].format(phrases["and"].join(categories[c] for c in names)), cite(hits)))
+            shown = phrases["and"].join(shown_category(categories[c], language) for c in names)
+            lines.append((phrases["likes"].format(shown), cite(hits, CITED)))
         no = disliked[at][0] if len(disliked[at]) else -1
         if no >= 0 and tastes.categories[at, no] <= DISLIKES and f"category:{categories[no]}" not in muted:
-            lines.append((phrases["dislikes"].format(categories[no]), cite(kinds[at] == no)))
+            lines.append((phrases["dislikes"].format(shown_category(categories[no], language)), cite(kinds[at] == no)))
         b = brand[at][0] if len(brand[at]) else -1
         if b >= 0 and tastes.brands[at, b] >= BRAND and f"brand:{brands[b]}" not in muted:
             lines.append((phrases["brand"].format(brands[b]), cite(makers[at] == b)))

@@ -20,6 +20,7 @@ Floats = npt.NDArray[np.float32]
 NEW_HALF_LIFE_MS = 14 * 86_400_000
 CATEGORY_STATEMENT = "category:"
 _KEY = np.uint64(48)
+_SHOWN = np.dtype([("key", "<u4"), ("times", "u1")])  # as recsys.user.SHOWN_ROW
 
 
 @dataclass(slots=True)
@@ -109,14 +110,14 @@ def features_of(world: World, block: Block, candidates: Candidates, tastes: Tast
 
 def _times_shown(block: Block, keys: npt.NDArray[np.uint64]) -> Floats:
     """[B, C]: how often each candidate was shown to its user without an interaction since."""
-    shown = [np.frombuffer(q.user.shown, "<u8") for q in block.queries]
+    shown = [np.frombuffer(q.user.shown, _SHOWN) for q in block.queries]
     if not any(map(len, shown)):
         return np.zeros(keys.shape, np.float32)
     packed = np.concatenate(shown)
     query = np.repeat(np.arange(len(shown), dtype=np.uint64), [len(s) for s in shown]) << _KEY
-    codes = (packed & np.uint64((1 << 48) - 1)) | query
+    codes = packed["key"] | query
     order = np.argsort(codes)
-    codes, times = codes[order], (packed >> _KEY).astype(np.float32)[order]
-    wanted = keys | (np.arange(len(keys), dtype=np.uint64) << _KEY)[:, None]
+    codes, times = codes[order], packed["times"].astype(np.float32)[order]
+    wanted = (keys & np.uint64(0xFFFFFFFF)) | (np.arange(len(keys), dtype=np.uint64) << _KEY)[:, None]
     at = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
     return np.where(codes[at] == wanted, times[at], 0).astype(np.float32)

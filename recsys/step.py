@@ -33,7 +33,7 @@ from recsys.profile import write_profiles
 from recsys.query import Query
 from recsys.recommend import Timer, derived_id, recommend, untimed
 from recsys.text import language
-from recsys.user import OPEN, User, remember
+from recsys.user import OPEN, User, is_repeat, remember
 from recsys.world import World
 from schemas.constraints import Constraint
 from schemas.events import (
@@ -125,11 +125,14 @@ def step(
     for source, incoming in enumerate(events):
         event = incoming.event
         user = batch.user(event.user_id)
-        if not remember(user, event.event_id):
+        if is_repeat(user, event.event_id):
             continue
         touched.add(event.user_id)
         batch.erased.discard(event.user_id)
         _HANDLERS[type(event)](batch, user, event, source)
+        # an interaction's id stands with its row, and an erased user keeps nothing at all
+        if event.type != "interaction" and event.user_id not in batch.erased:
+            remember(batch.users[event.user_id], event.event_id)
     timer("fold")
 
     weights = code_weights(policy)
@@ -255,7 +258,6 @@ def _forget(batch: _Batch, user: User, event: Forget, source: int) -> None:
         batch.erased.add(user.user_id)
         batch.stale.discard(user.user_id)
     else:
-        remember(left, event.event_id)
         batch.stale.add(user.user_id)
     _receipt(batch, event, source, {"removed": removed, "statement_ids": [], "outcome": "forgotten"})
 

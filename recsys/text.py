@@ -19,6 +19,8 @@ HAN = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U000200
 
 _ASCII_WORDS = re.compile(r"[a-z0-9]+(?:'[a-z]+)*").findall
 _WORDS = re.compile(rf"[{HAN}]+|[^\W_{HAN}]+(?:'[a-z]+)*").findall
+# "t-shirt", "t shirt": what parts a letter that alone would be a stop word from its word.
+_ONE_WORD = re.compile(r"(?<![a-z0-9'-])(?:([aimst])[-\u2010](?=[a-z])|(t) (?=shirt))").sub
 _HAN_RUN = re.compile(rf"[{HAN}]+")
 _HAN_RUNS = re.compile(rf"[{HAN}]+").findall
 _LETTERS = re.compile(rf"[^\W\d_{HAN}]+").findall
@@ -114,11 +116,14 @@ def _content(word: str) -> str:
 
 
 def terms(text: str) -> list[str]:
-    """The words of `text` that carry meaning: stems of words, bigrams of Chinese runs (of one: itself)."""
+    """The words of `text` that carry meaning: stems of words, bigrams of Chinese runs (of one: itself).
+
+    "T-shirt" is one word, lest its stop word fall away and leave a shirt.
+    """
     if text.isascii():
-        return [content for word in _ASCII_WORDS(text.lower()) if (content := _content(word))]
+        return [content for word in _ASCII_WORDS(_whole(text.lower())) if (content := _content(word))]
     found: list[str] = []
-    for word in _WORDS(plain(text).lower()):
+    for word in _WORDS(_whole(plain(text).lower())):
         if not _HAN_RUN.match(word):
             if content := _content(word):
                 found.append(content)
@@ -129,6 +134,13 @@ def terms(text: str) -> list[str]:
             elif run:
                 found.append(run)
     return found
+
+
+def _whole(text: str) -> str:
+    """ "t-shirt" as "tshirt"."""
+    if "-" in text or "\u2010" in text or "t shirt" in text:
+        return _ONE_WORD(r"\1\2", text)
+    return text
 
 
 def plain(text: str) -> str:

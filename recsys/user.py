@@ -28,8 +28,8 @@ RECENT = 8
 """Interactions kept with their event ids."""
 HISTORY = 512
 """Older interactions kept, without ids."""
-DEDUPE = 64
-"""Event ids remembered, as 32-bit hashes: a repeated event_id among them changes nothing."""
+DEDUPE = 24
+"""Event ids remembered beside the recent ones, as 32-bit hashes: a repeated event_id among them changes nothing."""
 WORDS = 3
 """The user's own texts kept."""
 WORDS_CHARS = 160
@@ -44,6 +44,8 @@ RECENT_ROW = struct.Struct("<QIe")
 """key | action code << 48; event time in seconds; evidence weight."""
 HISTORY_ROW = struct.Struct("<Q")
 """key | action code << 48 | four-day steps since 2000 << 52."""
+SHOWN_ROW = struct.Struct("<IB")
+"""the lower 32 bits of the key; how often it was shown."""
 KEY_MASK = (1 << 48) - 1
 EPOCH_2000_S = 946_684_800
 HISTORY_STEP_S = 4 * 86_400
@@ -102,16 +104,60 @@ class User:
         )  # fmt: skip
 
 
-def remember(user: User, event_id: str) -> bool:
-    """Marks the event as applied; False if it was already (then nothing changes)."""
-    mark = crc32(event_id.encode()).to_bytes(4, "little")
+def is_repeat(user: User, event_id: str) -> bool:
+    """Whether an event of this id was applied to the user, as far back as ids are kept."""
+    if event_id in user.recent_ids:
+        return True
+    mark = _mark(event_id)
     at = user.dedupe.find(mark)
     while at >= 0:
         if at % 4 == 0:
-            return False
+            return True
         at = user.dedupe.find(mark, at + 1)
-    user.dedupe = (user.dedupe + mark)[-4 * DEDUPE :]
-    return True
+    return False
+
+
+def remember(user: User, event_id: str) -> None:
+    """Keeps an id that no recent row holds (any longer)."""
+    user.dedupe = (user.dedupe + _mark(event_id))[-4 * DEDUPE :]
+
+
+def _mark(event_id: str) -> bytes:
+    return crc32(event_id.encode()).to_bytes(4, "little")
+
+
+def _pack_ids(ids: tuple[str, ...]) -> bytes:
+    """Ids that are all hexadecimal of one length take half their characters, UUIDs 16 bytes, others their UTF-8.
+    The first byte says which: 0 text, 1 UUID, else the length."""
+    if not ids:
+        return b""
+    length = len(ids[0])
+    joined = "".join(ids)
+    uuids = length == 36 and joined.count("-") == 4 * len(ids)
+    digits = joined.replace("-", "") if uuids else joined
+    width = 32 if uuids else length
+    if (uuids or length % 2 == 0) and 1 < width < 128 and len(digits) == width * len(ids):
+        try:
+            packed = bytes([1 if uuids else length]) + bytes.fromhex(digits)
+        except ValueError:
+            packed = b""
+        if packed and _unpack_ids(packed) == ids:
+            return packed
+    return b"\0" + "\n".join(ids).encode()
+
+
+def _unpack_ids(packed: bytes) -> tuple[str, ...]:
+    if not packed:
+        return ()
+    kind, rest = packed[0], packed[1:]
+    if kind == 0:
+        return tuple(rest.decode().split("\n"))
+    digits = rest.hex()
+    width = 32 if kind == 1 else kind
+    ids = [digits[at : at + width] for at in range(0, len(digits), width)]
+    if kind == 1:
+        ids = [f"{i[:8]}-{i[8:12]}-{i[12:16]}-{i[16:20]}-{i[20:]}" for i in ids]
+    return tuple(ids)
 
 
 def pack_open(rec_id: str, ts: int, kind: str, keys: bytes, propensities: bytes) -> bytes:
@@ -144,7 +190,7 @@ def encode_user(user: User) -> dict[str, bytes]:
     if user.last_ranked_ms:
         rare["ranked"] = user.last_ranked_ms
     state = (
-        CODEC_VERSION, user.recent, "\n".join(user.recent_ids), user.history, user.dedupe,
+        CODEC_VERSION, user.recent, _pack_ids(user.recent_ids), user.history, user.dedupe,
         user.session_start_s, user.last_s, rare,
     )  # fmt: skip
     return {
@@ -173,7 +219,7 @@ def decode_user(user_id: str, fields: Mapping[bytes, bytes]) -> User:
     user = User(
         user_id,
         recent=recent,
-        recent_ids=tuple(ids.split("\n")) if ids else (),
+        recent_ids=_unpack_ids(ids),
         history=history,
         dedupe=dedupe,
         session_start_s=session_start_s,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from recsys.dialogue.amounts import Piece
 from recsys.dialogue.phrases import Kind
 from recsys.dialogue.wishes import Phrase
 
@@ -17,6 +18,8 @@ class Clause:
     flips: bool = False  # comparisons mean their opposite: "can't spend over"
     chinese_refusal: bool = False
     degree: bool = False  # after "not too": the next word is a matter of degree
+    degree_word: Piece | None = None  # and this was it
+    dislike: bool = False  # the refusal is one of taste: "hate"
     cancelled: bool = False  # a double negation: nothing follows from it
     taste: bool = False
     preference: bool = False  # "preferably": what describes the thing is a taste, the thing is not

@@ -1,7 +1,7 @@
-"""The walk over a message's pieces: clause by clause, who is asked for, refused, or let go.
+"""The grammar of a message: what each set phrase means for the clause it stands in.
 
-In: pieces, one by one. Out: `Wishes`. What a phrase of the grammar does is one small method here; what it means
-for the clause is a flag of `Clause`, which a stop clears.
+In: the pieces of `phrases.Kind`, one by one. Out: flags of `Clause`, by which `walk` knows what becomes of the next
+name. What a phrase of the grammar does is one small method here; a stop clears the flags.
 """
 
 from __future__ import annotations
@@ -11,163 +11,18 @@ from collections.abc import Callable
 from recsys.dialogue.amounts import Measure, Piece, Price
 from recsys.dialogue.clause import Clause
 from recsys.dialogue.phrases import Kind
-from recsys.dialogue.shop_words import PEOPLE
-from recsys.dialogue.spelling import Spelling
-from recsys.dialogue.tokens import Tokens, is_han, joined, tokenise
-from recsys.dialogue.vocabulary import Meaning, Vocabulary
-from recsys.dialogue.wishes import Phrase, Refusal, Wishes, refusals
+from recsys.dialogue.tokens import is_han
+from recsys.dialogue.walk import Walk
+from recsys.dialogue.wishes import Phrase, Wishes
 
 
-class Message:
-    """Walks the pieces and fills `wishes`."""
+class Message(Walk):
+    """A walk that knows the grammar."""
 
-    def __init__(self, tokens: Tokens, vocabulary: Vocabulary) -> None:
-        self.tokens, self.vocabulary = tokens, vocabulary
-        self.wishes = Wishes()
-        self.asks = False
-        self.clause = Clause()
-        self.open: list[tuple[Piece, Meaning | None]] = []  # the phrase being read
-        self.mode = "ask"  # what becomes of it
-        self.spelling = Spelling(tokens, vocabulary)
-        self.last_aspects: list[str] = []
-
-    # -- pieces ---------------------------------------------------------------------------------------------
-
-    def take(self, piece: Piece) -> None:
-        """One piece more."""
-        clause, kind = self.clause, piece.kind
-        clause.pieces += 1
-        if kind is Kind.NAME:
-            self._name(piece)
-        elif kind is Kind.WORD or kind is Kind.PLAIN or kind is Kind.NUMBER or kind is Kind.MONEY:
-            self._word(piece)
-        elif kind is not Kind.FILLER:
-            handle = _HANDLERS.get(kind)
-            if handle is not None:
-                handle(self, piece)
-
-    def _name(self, piece: Piece) -> None:
-        meaning: Meaning = piece.value[0]
-        clause = self.clause
-        if meaning.facet == "attribute":
-            clause.aspects.append(meaning.values[0])
-            self._keep(piece)
-            return
-        if meaning.facet != "brand" and self.spelling.in_a_title(piece):
-            self._word(piece)
-            return
-        if meaning.facet == "colour" and self.spelling.is_a_syllable(piece):
-            self._word(piece)
-            return
-        if clause.degree and meaning.facet != "category":
-            clause.degree = False
-            return
-        clause.degree = False
-        mode = self._mode(meaning)
-        if mode != self.mode:
-            self._close()
-            self.mode = mode
-        if mode == "ask" and meaning.facet == "category":
-            # "Looking for a dress": what came after "for" is the thing itself.
-            clause.behind = False
-        if clause.not_only:
-            self.wishes.not_only.append(meaning)
-            self._keep(piece)
-            return
-        self.open.append((piece, meaning))
-
-    def _mode(self, meaning: Meaning) -> str:
-        clause = self.clause
-        if clause.refusal is not None and not clause.cancelled:
-            return "refuse"
-        if clause.forget:
-            return "forget"
-        if clause.instead_of:
-            return "instead_of"
-        if clause.taste or clause.past or clause.question or clause.cancelled:
-            return "describe"
-        if clause.preference and meaning.facet not in ("category", "word"):
-            return "describe"
-        if clause.behind and (clause.thing or clause.unknown):
-            return "beside" if meaning.facet == "category" else "describe"
-        return "ask"
-
-    def _word(self, piece: Piece) -> None:
-        clause = self.clause
-        if clause.refusal is Kind.NO and not clause.cancelled and piece.kind is not Kind.MONEY:
-            self.mode = "refuse"
-            self.open.append((piece, None))
-            return
-        if clause.forget and piece.kind is Kind.WORD:
-            self.mode = "forget"
-            self.open.append((piece, None))
-            return
-        if clause.refusal is Kind.NOT and not self.open:
-            # "not sure": what is refused is no thing.
-            clause.refusal = None
-        if clause.degree and piece.kind is Kind.WORD:
-            return
-        if piece.kind is Kind.WORD:
-            clause.unknown = clause.unknown or not clause.behind
-        if self.mode != "ask":
-            self._close()
-        self._keep(piece)
-
-    def _keep(self, piece: Piece) -> None:
-        """The words stay in the query."""
-        self.wishes.query.append((piece.start, self._said(piece)))
-
-    def _said(self, piece: Piece) -> str:
-        words = self.tokens.words
-        return words[piece.start] if piece.end - piece.start == 1 else joined(words[piece.start : piece.end])
-
-    # -- phrases --------------------------------------------------------------------------------------------
-
-    def _close(self) -> None:
-        """The phrase is over: file its names by what was said of them."""
-        if not self.open:
-            return
-        clause, mode, names = self.clause, self.mode, self.open
-        self.open = []
-        if mode == "refuse":
-            self._refuse(names)
-            clause.refused_any = True
-        elif mode in ("forget", "instead_of"):
-            for piece, meaning in names:
-                self.wishes.withdrawn.append(meaning or Meaning("word", (self._said(piece),)))
-            clause.forgot = True
-        elif mode == "describe":
-            for piece, _ in names:
-                self._keep(piece)
-        else:
-            self._ask(names, beside=mode == "beside")
-        self.mode = "ask"
-
-    def _ask(self, names: list[tuple[Piece, Meaning | None]], *, beside: bool) -> None:
-        clause = self.clause
-        meanings: list[Meaning] = []
-        for piece, meaning in names:
-            if meaning is None or meaning.facet == "word":
-                self._keep(piece)
-                clause.thing = clause.thing or (meaning is not None and meaning.values[0] not in PEOPLE)
-            else:
-                meanings.append(meaning)
-                if meaning.wider:
-                    self._keep(piece)
-                clause.thing = clause.thing or meaning.facet == "category"
-        if not meanings:
-            return
-        phrase = Phrase(meanings, [(p.start, self._said(p)) for p, m in names if m in meanings], beside)
-        phrase.linked = clause.linked and bool(clause.phrases)
-        phrase.replaces = clause.instead
-        clause.linked = False
-        clause.phrases.append(phrase)
-        self.wishes.phrases.append(phrase)
-
-    def _refuse(self, names: list[tuple[Piece, Meaning | None]]) -> None:
-        self.wishes.refused += refusals([(self._said(piece), meaning) for piece, meaning in names])
-
-    # -- phrases of the grammar -----------------------------------------------------------------------------
+    def _grammar(self, piece: Piece) -> None:
+        handle = _HANDLERS.get(piece.kind)
+        if handle is not None:
+            handle(self, piece)
 
     def _on_refusal(self, piece: Piece) -> None:
         self._close()
@@ -179,36 +34,21 @@ class Message:
                 clause.refusal, clause.cancelled = None, True
             return
         clause.refusal, clause.refused_any, clause.forget = piece.kind, False, False
-        clause.behind = False
+        clause.behind, clause.dislike = False, piece.value == "dislike"
         clause.chinese_refusal = is_han(self.tokens.words[piece.start])
 
     def _on_never_over(self, piece: Piece) -> None:
         self._close()
         self.clause.flips = True
+        if piece.value == "refuse" and self.clause.refusal is None:
+            self.clause.refusal, self.clause.refused_any = Kind.NOT_VERB, False
 
     def _on_outside(self, piece: Piece) -> None:
         self._close()
         clause = self.clause
-        if clause.refusal is None:
-            self._turn_last()
-        clause.refusal = None
-
-    def _turn_last(self) -> None:
-        """红色不要, 耐克以外: the refusal comes after its object."""
-        clause = self.clause
-        if clause.phrases:
-            phrase = clause.phrases.pop()
-            self.wishes.phrases.remove(phrase)
-            for meaning, (_, said) in zip(phrase.meanings, phrase.said, strict=True):
-                self.wishes.refused.append(Refusal(meaning, said))
-        elif self.wishes.query and not clause.refused_any:
-            said = self.wishes.query.pop()[1]
-            named = tokenise(said).stems
-            node = self.vocabulary.tree
-            for stem in named:
-                node = node.get(stem, {})
-            if None in node:
-                self.wishes.refused.append(Refusal(node[None][0], said))
+        turned = clause.refusal is None and self._turn_last(self.previous if piece.value == "previous" else None)
+        clause.refusal = Kind.NO if piece.value == "either" and not turned else None
+        clause.refused_any = False
 
     def _on_price(self, piece: Piece) -> None:
         self._close()
@@ -216,7 +56,7 @@ class Message:
         if clause.past or clause.question:
             return
         if (clause.refusal is not None and not clause.refused_any) or clause.flips:
-            if clause.refusal is not None and not price.compared and len(price.limits) == 1:
+            if not clause.flips and not price.compared and len(price.limits) == 1:
                 return
             if price.compared and len(price.limits) == 1:
                 op, amount = price.limits[0]
@@ -236,12 +76,19 @@ class Message:
 
     def _on_aspect(self, piece: Piece) -> None:
         self._close()
+        if self.clause.degree:
+            # 不想花太多钱买手机: it is the price that should not be too much.
+            self.clause.degree, self.clause.degree_word, self.clause.cancelled = False, None, False
         if self.clause.any_ == "any":
             self.wishes.free(piece.value)
             self.clause.indifferent = True
         self.clause.aspects.append(piece.value)
 
     def _on_any(self, piece: Piece) -> None:
+        if self.clause.chinese_refusal and (self.open or self.clause.refused_any):
+            # 除了恐怖片什么电影都行: the refusal ends here.
+            self._close()
+            self.clause.refusal = None
         self.clause.any_ = self._said(piece)
 
     def _on_limit(self, piece: Piece) -> None:
@@ -264,6 +111,9 @@ class Message:
 
     def _on_reset(self, piece: Piece) -> None:
         self._close()
+        if piece.value == "keep":
+            self.wishes.reset = True
+            return
         self.wishes = Wishes(reset=True)
         self.clause = Clause()
 
@@ -295,12 +145,16 @@ class Message:
     def _on_taste(self, piece: Piece) -> None:
         self._close()
         clause = self.clause
+        if self._restored():
+            return
         if clause.refusal is None:
             clause.taste, clause.preference = piece.value != "soft", piece.value == "soft"
 
     def _on_wish(self, piece: Piece) -> None:
         self._close()
         clause = self.clause
+        if self._restored():
+            return
         self.asks = self.asks or not (clause.past or clause.question)
         if clause.refused_any:
             clause.refusal, clause.refused_any = None, False
@@ -309,6 +163,14 @@ class Message:
             clause.past = False
         clause.taste = clause.preference = clause.forget = clause.instead_of = clause.not_only = False
         clause.behind = clause.unknown = False
+
+    def _restored(self) -> bool:
+        """Whether this is "not very interested in", "not too fond of": a refusal after all."""
+        clause = self.clause
+        if not clause.degree or clause.degree_word is not None:
+            return False
+        clause.degree, clause.refusal, clause.dislike = False, Kind.NO, True
+        return True
 
     def _on_past(self, piece: Piece) -> None:
         self._close()
@@ -326,8 +188,14 @@ class Message:
         clause = self.clause
         refusing = clause.refusal is not None and not self.open and not clause.refused_any
         self._close()
-        if clause.refusal is not None and not (refusing and self._said(piece) not in ("for", "给", "送给", "适合")):
+        if clause.refusal is not None and not refusing:
+            # "No toys for kids": that they are for kids is not asked for either.
+            clause.cancelled = clause.cancelled or not clause.thing
             clause.refusal = None
+        elif self._said(piece) == "like" and self._restored():
+            return  # "don't really like"
+        elif clause.degree and clause.degree_word is None:
+            clause.cancelled = True
         clause.behind = True
         following = self.tokens.words[piece.end : piece.end + 1]
         if following in (["my"], ["our"], ["his"], ["her"]) and piece.kind is Kind.ABOUT:
@@ -337,6 +205,8 @@ class Message:
         """A comparison without an amount: "something like", "about", "over-ear"."""
         if piece.value == "~" and not is_han(self.tokens.words[piece.start]):
             self._on_about(piece)
+        elif piece.kind is Kind.AFTER_AMOUNT and self.clause.degree:
+            self._word(piece._replace(kind=Kind.WORD))
         elif piece.kind is Kind.AFTER_AMOUNT:
             self._keep(piece)
 
@@ -345,9 +215,13 @@ class Message:
         clause = self.clause
         if clause.refusal is not None and not clause.refused_any and not self.open:
             clause.degree, clause.refusal = True, None
+            clause.cancelled = clause.dislike
 
     def _on_break(self, piece: Piece) -> None:
         clause = self.clause
+        if self.tokens.words[piece.start] == "so" and clause.refusal is not None and not clause.refused_any:
+            self._on_degree(piece)
+            return
         if self.tokens.words[piece.start] == "," and self._list_goes_on(piece):
             asked = clause.refusal is None
             if asked or clause.refused_any or self.open:
@@ -364,34 +238,6 @@ class Message:
                 names = self.tokens.stems[piece.end : piece.end + at]
                 return 0 < at <= 3 and all(name in self.vocabulary.tree or name == "," for name in names)
         return False
-
-    def end_clause(self) -> None:
-        """A stop: settle what the clause as a whole says."""
-        self._close()
-        clause, wishes = self.clause, self.wishes
-        trailing = clause.refusal is Kind.NO and not clause.refused_any and not clause.forgot
-        free = clause.indifferent or (clause.limit and (clause.refusal is not None or clause.refused_any))
-        if free:
-            for aspect in clause.aspects or (self.last_aspects if not clause.phrases else []):
-                wishes.free(aspect)
-        elif clause.forget and clause.aspects:
-            wishes.withdrawn_aspects += clause.aspects
-            for aspect in clause.aspects:
-                wishes.free(aspect)
-        elif clause.forget and not clause.forgot:
-            if clause.phrases:
-                phrase = clause.phrases.pop()
-                wishes.phrases.remove(phrase)
-                wishes.withdrawn += phrase.meanings
-            else:
-                wishes.forget_last = True
-        elif trailing and clause.chinese_refusal:
-            self._turn_last()
-        for phrase in clause.phrases:
-            phrase.adds = clause.adds
-        self.last_aspects = clause.aspects if clause.pieces <= 3 else []
-        self.clause = Clause()
-        self.mode = "ask"
 
 
 _HANDLERS: dict[Kind, Callable[[Message, Piece], None]] = {

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-from recsys.dialogue.shop_words import BRANDS, COLOURS, MATERIALS, NOUNS, SHY_COLOURS, Entry
-from recsys.dialogue.tokens import folded, joined, key, key_tokens
+from recsys.dialogue.shop_words import BRANDS, COLOURS, KINDS, MATERIALS, NOUNS, SHY_COLOURS, Entry
+from recsys.dialogue.tokens import folded, is_han, joined, key, key_tokens
 
 COLOUR_ATTRIBUTES = frozenset({"colour", "color", "colours", "colors", "颜色", "顏色"})
 
@@ -33,11 +33,26 @@ def _by_key(tables: tuple[Mapping[str, Entry], ...]) -> dict[str, Entry]:
 _NOUN = _by_key((NOUNS, MATERIALS))
 _COLOUR = _by_key((COLOURS,))
 _BRAND = _by_key((BRANDS,))
+_KIND = _by_key((KINDS,))
 
 
 def noun(name: str) -> Entry | None:
     """The packaged shop noun or material that `name` is a name of."""
     return _NOUN.get(key(name))
+
+
+def kind(name: str) -> Entry | None:
+    """The packaged kind of a thing ("gaming", "ultralight") that `name` is a name of."""
+    return _KIND.get(key(name))
+
+
+@lru_cache(maxsize=65_536)
+def shown_category(name: str, language: str) -> str:
+    """A category's name for a reader of `language` ("en" or "zh"); one that is not packaged stays as it is."""
+    entry = noun(name) or kind(name)
+    chinese = language == "zh"
+    names = () if entry is None else entry.chinese if chinese else entry.english
+    return names[0] if names and is_han(name[-1:]) != chinese else name
 
 
 def names_of(term: str) -> tuple[str, ...]:

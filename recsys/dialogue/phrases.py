@@ -6,7 +6,9 @@ Chinese character; under None lies the (kind, value) of the phrase that ends the
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum, auto
+from itertools import product
 from typing import Any
 
 from recsys.dialogue.tokens import tokenise
@@ -15,11 +17,11 @@ from recsys.dialogue.tokens import tokenise
 class Kind(IntEnum):
     """What a piece of a message is. The upper ones are phrases of the tables below."""
 
-    NO = auto()  # forbids what follows, known word or not: "without", 不要
+    NO = auto()  # forbids what follows, known word or not: "without", 不要; value: "dislike"
     NOT = auto()  # forbids what follows if it is a known name: "not"
-    NEVER_OVER = auto()  # turns a following comparison round: "can't spend"
+    NEVER_OVER = auto()  # turns a following comparison round: "can't spend"; value "refuse": also as NOT_VERB
     NOT_VERB = auto()  # forbids the first known name after its verb: "don't wear"
-    OUTSIDE = auto()  # forbids what came before it: 以外
+    OUTSIDE = auto()  # forbids what came before it: 以外; value "previous": the clause before, "either": or after
     NOT_ONLY = auto()
     BEFORE_AMOUNT = auto()  # a comparison before its amount; value: operator
     AFTER_AMOUNT = auto()  # and after it
@@ -32,7 +34,7 @@ class Kind(IntEnum):
     ANY = auto()
     LIMIT = auto()  # with a negation indifferent: "no ... limit"
     FORGET = auto()
-    RESET = auto()
+    RESET = auto()  # value "keep": what this message says besides still holds
     ALSO = auto()  # adds to what is in force
     ALLOWED = auto()  # "is fine too"
     INSTEAD = auto()
@@ -55,31 +57,50 @@ class Kind(IntEnum):
     MEASURE = auto()
 
 
-# kind [value] | phrases. "n't" stands for its three spellings.
+# kind [value] | phrases. "n't" stands for its three spellings, (a/b) for either word, (a/) for a word or none.
 _TABLE = """
-NO | hates, she hates, he hates, doesn't do, 最好不要, 最好别, 不想要有, 少来, 少推荐
-NO | nothing
-NO | no, without, excluding, exclude, except, except for, anything but, everything but, all but
-NO | other than, apart from, avoid, nothing with, nothing from, nothing in, no more, not any, don't want
-NO | don't want any, doesn't want, didn't want, don't like, doesn't like, didn't like, dislike, hate
-NO | i hate, can't stand, don't need, don't want to see, don't want to buy, don't want to wear
+NO dislike | hates, she hates, he hates, don't like, doesn't like, didn't like, dislike, hate
+NO dislike | i hate, can't stand, not into, i'm not into, not a fan of, not interested in, sick of
+NO dislike | tired of, fed up with, 不喜欢, 不太喜欢, 不怎么喜欢, 很不喜欢, 不爱, 不爱看, 不爱玩, 讨厌, 最讨厌
+NO dislike | not keen on
+NO dislike | not fond of, bored of, bored with, don't enjoy, doesn't enjoy, don't love
+NO dislike | don't care for, can't bear, 受够了, 厌倦了, 厌倦, 嫌, 反感, 不爱读, 不爱穿, 不是很喜欢
+NO dislike | 不是特别喜欢, 不大喜欢, 没那么喜欢
+NO | doesn't do, 最好不要, 最好别, 不想要有, 少来, 少推荐, nothing, no, without, excluding, exclude, except
+NO | except for, anything but, everything but, all but, other than, apart from, avoid, nothing with
+NO | nothing from, nothing in, no more, not any, don't want, don't want any, doesn't want
+NO | didn't want, don't need, don't want to see, don't want to buy, don't want to wear
 NO | don't want to watch, don't want to read, don't want to play, don't want to get, don't show
 NO | don't show me, don't recommend, don't suggest, don't offer, don't give me, stop showing
-NO | stop showing me, stop recommending, not into, i'm not into, not a fan of, not looking for
-NO | not interested in, won't wear, won't buy, never buy, skip the, but no, but not, sick of, tired of
-NO | fed up with, allergic to, steer clear of, leave out, minus, rather not, free from, free of, 不要
-NO | 不想要, 不想买, 不想看, 不要有, 不要带, 不要给我, 别, 别给我, 别推荐, 不要推荐, 不用推荐
-NO | 别给我推荐, 不要再推荐, 别再推荐, 不要给我推荐, 不喜欢, 不太喜欢, 不怎么喜欢, 很不喜欢, 不爱
-NO | 不爱看, 不爱玩, 讨厌, 最讨厌, 除了, 除, 除开, 排除, 避免, 拒绝, 不含, 不带, 不买, 不看, 不玩, 不穿
-NO | 不需要, 不用, 不考虑, 不能有, 不能含, 不能是, 不想再看, 不想再看到, 不希望, 不能吃, 别要, 不要了
-NO | 我不要, 不吃
+NO | stop showing me, stop recommending, not looking for, won't wear, won't buy, never buy, skip the
+NO | but no, but not, allergic to, steer clear of, leave out, minus, rather not, free from, free of
+NO | 不要, 不想要, 不想买, 不想看, 不要有, 不要带, 不要给我, 别, 别给我, 别推荐, 不要推荐, 不用推荐
+NO | 别给我推荐, 不要再推荐, 别再推荐, 不要给我推荐, 除了, 除
+NO | 除开, 排除, 避免, 拒绝, 不含, 不带, 不买, 不看, 不玩, 不穿, 不需要, 不用, 不考虑, 不能有, 不能含, 不能是
+NO | 不想再看, 不想再看到, 不希望, 不能吃, 别要
+NO | 不要了, 我不要, 不吃, had enough of, i've had enough of, enough of, done with, no longer interested in
+NO | can do without, keep away from, stay away from, 别推, 少推, 不再推荐, 不要再推, 别再推, 不想玩, 不想穿
+NO | 不想读, 不想听
+NO | 不想再玩, 不想再买, 屏蔽, 没有含, don't want to look at, don't want to hear about, don't push, please no
+NO | not another, 别来
+NO dislike | not a (big/huge/great) fan of, gone off, i've gone off
+NO | (please/can you/could you) leave
+NO | hide, hide all, skip, remove, remove all, 别再, 别再给我, 别再给我看, 别给我看, 不要再, 不要再给我
+NO | 不要再给我看, 不用再推荐
+NO | 没必要推荐, 没必要给我推荐, 没必要再推荐
 NOT | not, isn't, aren't, non, nor, neither, never, not really, not a, not an, not the, shouldn't be
 NOT | mustn't be, can't be, don't make it, 不是, 非, 并非, 不算, 不得是
 NEVER_OVER | can't, can't spend, can't afford, can't pay, can't go, won't spend, won't pay, won't go
-NEVER_OVER | don't want to, don't wish to, don't want to spend, don't want to pay, don't want to go
-NEVER_OVER | nothing that costs, not willing to, not going, without going, couldn't, 不舍得
+NEVER_OVER refuse | don't want to, don't wish to, not willing to
+NEVER_OVER | don't want to spend, don't want to pay, don't want to go
+NEVER_OVER | nothing that costs, not going, without going, couldn't, 不舍得
 NEVER_OVER | 没必要
 NOT_VERB | don't, doesn't, won't, wouldn't, shouldn't, mustn't, 不想, 不能, 不会, 不该
+OUTSIDE | (are/is/) not (for me/my thing/my cup of tea/my style/what i want)
+OUTSIDE | (aren't/isn't) (for me/my thing/my cup of tea/my style/what i want)
+OUTSIDE previous | no thanks, no thank you, no thank
+OUTSIDE either | 不感兴趣, 没兴趣, 没有兴趣, 没什么兴趣, 看腻了, 玩腻了, 腻了
+OUTSIDE | 就算了, 免了, 就免了, 就不用了, 就不要了, 不适合我
 OUTSIDE | 过敏, 以外的, 之外的, 以外, 之外
 NOT_ONLY | not only, not just, not merely, 不只, 不只要, 不仅, 不仅要, 不仅仅, 不光, 不光要, 不单
 NOT_ONLY | 不只是, 不仅是
@@ -156,6 +177,23 @@ RESET | let's start over, scrap everything, scrap that, forget all of that, forg
 RESET | clear the filters, clear filters, reset filters, 重新来, 重来, 从头来, 从头开始, 重新开始, 清空
 RESET | 重置, 重新搜, 重新找, 全部取消, 都忘了, 之前的都不算, 之前说的都不算, 前面的都不算, 清除条件
 RESET | 清空条件, 重新选
+RESET keep | (forget/drop/remove/ignore) (the/all/all the/my/those/these) (conditions/constraints)
+RESET keep | (forget/drop/remove/ignore) (the/all/all the/my/those/these) (filters/requirements/criteria)
+RESET keep | (cancel/scrap) (the/all/all the/my/those/these) (conditions/constraints)
+RESET keep | (lift/never mind/forget about) (the/all/all the/my/those/these) (conditions/constraints)
+RESET keep | (cancel/scrap) (the/all/all the/my/those/these) (filters/requirements/criteria)
+RESET keep | (lift/never mind/forget about) (the/all/all the/my/those/these) (filters/requirements/criteria)
+RESET keep | (drop/remove/ignore/cancel/scrap/lift) (all/all the/all my) (restrictions/limits)
+RESET keep | (no/no more/without any) (conditions/constraints/criteria)
+RESET keep | (drop/remove/clear/cancel) (conditions/constraints/filters)
+RESET keep | clear (the/all/all the/my) (conditions/constraints/requirements)
+RESET keep | (不限/不限制/取消/去掉/清空/清除/撤销/别管)(/任何/什么/所有/全部/一切)条件
+RESET keep | (不限/不限制/取消/去掉/清空/清除/撤销/别管)(所有的/全部的/之前的/前面的/这些/那些)条件
+RESET keep | (不管/不看/不用管/忘了/忘掉/删掉/抛开/没有/没)(/任何/什么/所有/全部/一切)条件
+RESET keep | (不管/不看/不用管/忘了/忘掉/删掉/抛开/没有/没)(所有的/全部的/之前的/前面的/这些/那些)条件
+RESET keep | (取消/去掉/清空/清除/撤销/别管/忘了/忘掉/删掉)(所有/全部/一切/所有的)(限制/要求/筛选)
+RESET keep | (取消/去掉/清空/清除/撤销/别管/忘了/忘掉/删掉)(全部的/之前的/前面的/这些/那些)(限制/要求/筛选)
+RESET keep | 条件(/都/全/全都/全部)(不限/不限了/取消/取消吧/不要了/算了/作废/去掉/无所谓)
 ALSO | also, as well, 也, 还要, 还想要, 还有, 再加上, 另外
 ALLOWED | is fine too, is ok too, is okay too, are fine too, works too, would work too
 ALLOWED | would be fine too, also fine, is also fine, also ok, is also ok, also okay, is also okay
@@ -169,6 +207,13 @@ TASTE | my favourite, my favorite, favourite, favorite, who likes, who loves, we
 TASTE | she likes, he likes, she loves, he loves, they like, they love, likes, loves, fond of, fan of
 TASTE | i'm a fan of, keen on, i'm into, into, 我喜欢, 喜欢, 我爱, 最爱, 最喜欢, 偏爱, 很喜欢, 特别喜欢
 TASTE | 爱看, 爱玩, 我是粉丝, 喜爱, 钟爱, 超爱, 好喜欢
+TASTE | (i/we) (mostly/mainly/usually/often/especially/just/generally/always) (like/love/enjoy/adore)
+TASTE | (i/we) (also/still/particularly/kind of/sort of/absolutely/do/truly) (like/love/enjoy/adore)
+TASTE | (enjoy/enjoys/enjoying/enjoyed/adore/adores/obsessed with/crazy about/mad about)
+TASTE | (hooked on/addicted to/partial to/a sucker for/can't get enough of)
+TASTE | (fell in love with/falling for/in love with/love for/passion for)
+TASTE | 在追, 最近在追, 迷上, 迷上了, 爱上, 爱上了, 喜欢上, 喜欢上了, 沉迷, 沉迷于, 痴迷, 痴迷于, 着迷于, 入迷, 热衷, 热衷于, 迷恋
+TASTE | 我也喜欢, 我也爱, 我一直喜欢, 我平时喜欢, 都喜欢, 一直喜欢, 平时喜欢, 比较喜欢, 非常喜欢, 超喜欢, 更爱
 TASTE soft | i prefer, prefer, preferably, ideally, 最好是, 更喜欢, 倾向于
 WISH | i want, i'd like, i would like, would like, i'd love, i would love, want, wants, need, needs
 WISH | i need, looking for, i'm looking for, look for, searching for, search for, shopping for, show me
@@ -180,6 +225,7 @@ WISH | why not, why don't you show, interested in, i'm interested in, nothing bu
 WISH | buy, purchase, buying, hunting for, after a, any deals on, deals on, let's see, let me see
 WISH | i'll take, want to buy, want to get, want to see, want to watch, want to play, want to read
 WISH | wanna buy, wanna, gimme, go for, must be, should be, has to be, have to be, 我想要, 我要, 想要
+WISH | 想入, 想找部, 想找本, 想找台, 想找套, 想找件, 想看部, 来部, 来本, 来台, 来套, 找部, 找本, 找台, 找套
 WISH | 要, 想买, 我想买, 想, 我想, 想看, 想玩, 想找, 找, 求, 求推荐, 推荐, 推荐一下, 给我推荐, 帮我推荐
 WISH | 帮我找, 来, 来个, 来一个, 来一件, 来点, 来双, 来条, 买, 购买, 需要, 有没有, 有什么, 要不要, 给我
 WISH | 给我看, 看看, 我需要, 想入手, 入手, 搜, 搜一下, 搜索, 要买, 打算买, 准备买, 有吗, 求购, 就要
@@ -215,13 +261,15 @@ FILLER | made from, made by, must, should, again please, them, they, her, his, h
 FILLER | another, else, more, such, all, those are, its own, out, up, want it, get, see, if possible
 FILLER | possible, help, kindly, too much, let, 的, 了, 吗, 呢, 吧, 啊, 呀, 嘛, 哦, 哈, 我, 你, 您, 他
 FILLER | 她, 它, 们, 是, 有, 那, 这, 一个, 一件, 一双, 一条, 一部, 一本, 一台, 一款, 一些, 一下, 一只
+FILLER | 最近, 近来, 近期, 这阵子, 这段时间, 这段日子, 这几天, 这两天, 这些天, 几台, 几条, 几双, 几套, 几张, 几部
+FILLER | these days, lately, recently, nowadays, at the moment
 FILLER | 一顶, 一张, 一套, 一块, 一把, 一瓶, 一支, 一份, 一对, 一辆, 一种, 一点, 一顿, 两个, 两件, 两双
 FILLER | 两本, 几个, 几件, 几本, 几部, 几款, 件, 个, 双, 条, 款, 这个, 那个, 这些, 那些, 这件, 那件
 FILLER | 这款, 那款, 可以, 能不能, 可不可以, 能, 请, 请问, 麻烦, 谢谢, 你好, 您好, 好的, 嗯, 东西, 商品
 FILLER | 产品, 就, 都, 还, 吧啊, 被, 把, 做的, 牌的, 款的, 家的, 系的, 里面, 是不是, 好不好, 行不行
 FILLER | 有哪些, 哪些, 怎么样, 没有, 里的, 类的, 别的, 其他, 其它, 其他的, 别的颜色, 的话
-FILLER | don't know, don't have, don't forget, don't worry, don't remember, no problem, no thanks
-FILLER | no thank you, no idea, no rush, no worries, no way, no doubt, no one, no need, not sure
+FILLER | don't know, don't have, don't forget, don't worry, don't remember, no problem
+FILLER | no idea, no rush, no worries, no way, no doubt, no one, no need, not sure
 FILLER | not yet, not bad
 PLAIN | black friday
 PLAIN | black metal, red wine, white wine, green tea, black tea, white noise, red carpet, blue ray
@@ -245,6 +293,7 @@ PLAIN | 匹配, 像素, 人像, 偶像, 给力, 送给, 比较, 比赛, 比基�
 PLAIN | 刀具, 菜刀, 刀片, 剃须刀, 价值, 性价比, 评价, 花朵, 花园, 花边, 鲜花, 碎花, 花生, 花纹, 印花
 PLAIN | 雪花, 棉花, 花瓶, 花洒, 绣花, 色拉, 特色, 角色, 角色扮演, 出色, 钱包, 零钱, 游戏币, 充值, 续航
 PLAIN | 跟鞋, 高跟鞋, 平底鞋, 无人机, 无线, 无线耳机, 无袖, 无糖, 无钢圈, 无印良品, 无人, 过敏原, 为主
+PLAIN | 太空, 太阳, 太极, 太太, 老太太, 超市, 超人, 最终, 更新, 很久
 PLAIN | 家具, 家电, 家居, 家庭, 家用, 国家, 作家, 用品, 用户, 使用, 实用, 日用, 商用, 适用, 上衣, 上网
 PLAIN | 马上, 晚上, 早上, 下午, 里程, 带子, 皮带, 磁带, 绑带, 安卓, 好看, 好玩, 好用, 好听, 好吃, 好评
 PLAIN | 爱好, 最好, 友好, 有趣, 拥有, 还有吗, 都市, 首都, 再见, 做饭, 做工, 把手, 被子, 被套, 棉被, 能量
@@ -274,6 +323,9 @@ refund, rebate, credit, 优惠, 优惠券, 折扣, 代金券, 红包, 返现, �
 """
 
 
+_CHOICE = re.compile(r"\(([^()]*/[^()]*)\)")
+
+
 def _spellings(phrase: str) -> list[str]:
     """A phrase with "n't", and how else it is typed: "don't", "dont", "do not"."""
     if "n't" not in phrase:
@@ -290,7 +342,9 @@ def _phrases(part: str) -> list[str]:
             *signs, word = phrase.split(" ")
             found += [sign.strip('"') for sign in signs] + [word]
         else:
-            found.append(phrase.strip())
+            # Every second part of the split is what stood in brackets.
+            choices = [part.split("/") if at % 2 else [part] for at, part in enumerate(_CHOICE.split(phrase.strip()))]
+            found += ["".join(chosen) for chosen in product(*choices)]
     return found
 
 

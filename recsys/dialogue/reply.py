@@ -211,6 +211,8 @@ def _value(name: str, value: str, language: str, refused: bool = False) -> str:
     if name not in ("category", "word"):
         return _translated(naming.noun(value), value, chinese)
     entry = naming.noun(value)
+    if entry is None and chinese and name == "category" and naming.kind(value):
+        return naming.shown_category(value, language)
     brand = BRANDS.get(value)
     if entry is None and brand is not None:
         return _translated(brand, value, chinese) if chinese else value.title()

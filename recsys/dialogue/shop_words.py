@@ -47,11 +47,11 @@ NOUNS = _table(
     raincoat | 雨衣 > coat
     shirt | 衬衫, 衬衣 > clothing
     blouse | 女士衬衫, 罩衫 > shirt
-    t-shirt, tshirt, tee, tee shirt | t恤, t恤衫, 短袖 > clothing
+    t-shirt, tshirt, tee, tee shirt | T恤, T恤衫, 短袖 > clothing
     polo shirt, polo | polo衫 > clothing
     sweater, jumper, pullover, cardigan | 毛衣, 针织衫, 开衫 > clothing
-    hoodie, sweatshirt | 卫衣, 帽衫 > clothing
-    pant, trouser | 裤子, 长裤, 裤 > clothing
+    hoodie, sweatshirt | 卫衣, 帽衫, 连帽卫衣 > clothing
+    pant, trouser | 裤子, 长裤, 裤, 休闲裤, 西裤, 西装裤 > clothing
     jean | 牛仔裤 > pant
     shorts | 短裤 > pant
     legging | 打底裤, 紧身裤 > pant
@@ -59,7 +59,7 @@ NOUNS = _table(
     swimsuit, swimwear, bikini | 泳衣, 泳装, 比基尼 > clothing
     underwear, lingerie | 内衣, 内裤 > clothing
     bra | 文胸, 胸罩 > underwear
-    pajama, pyjama, sleepwear | 睡衣 > clothing
+    pajama, pyjama, sleepwear | 睡衣, 睡衣套装 > clothing
     sock, stocking | 袜子, 丝袜, 袜 > clothing
     shoe, footwear | 鞋, 鞋子, 鞋类
     sneaker, trainer | 运动鞋, 球鞋, 休闲鞋 > shoe
@@ -94,6 +94,9 @@ NOUNS = _table(
     phone case, phone cover | 手机壳, 手机套
     laptop, notebook computer, notebook pc, laptop computer | 笔记本电脑, 笔记本, 手提电脑 > computer
     gaming laptop | 游戏本, 游戏笔记本 > laptop
+    ultralight laptop | 轻薄本, 超极本 > laptop
+    business laptop | 商务本 > laptop
+    student laptop | 学生本 > laptop
     computer, pc | 电脑, 计算机
     desktop, desktop computer | 台式机, 台式电脑 > computer
     tablet | 平板电脑, 平板
@@ -131,26 +134,44 @@ NOUNS = _table(
     role playing, rpg, role playing game | 角色扮演
     simulation | 模拟
     shooter, fps | 射击
+    space shooter | 太空射击, 太空射击游戏 > shooter
+    platformer, platform, jump and run | 平台跳跃, 平台动作
+    farming, farm, farming sim | 农场经营, 农场, 种田
+    city building, city builder | 城市建造, 城市建设, 模拟城市, 城建
     racing | 竞速, 赛车
     sport | 体育, 运动
     casual | 休闲
     indie | 独立, 独立游戏
-    horror | 恐怖, 惊悚, 恐怖片
-    comedy, black comedy | 喜剧, 喜剧片, 搞笑, 黑色幽默
-    romance | 爱情, 言情, 浪漫, 爱情片
-    thriller | 惊悚片, 悬疑片
+    horror | 恐怖
+    comedy, black comedy | 喜剧, 搞笑, 黑色幽默
+    romance | 爱情, 言情, 浪漫
+    thriller | 惊悚
     mystery | 悬疑, 推理
     fantasy | 奇幻, 玄幻, 魔幻
-    science fiction, sci fi, scifi | 科幻, 科幻片, 科幻小说
+    science fiction, sci fi, scifi | 科幻
     documentary | 纪录片
-    animation, animated, cartoon | 动画, 动画片
+    animation, animated, cartoon | 动画
     anime | 动漫, 番剧
-    drama | 剧情, 剧情片
-    war | 战争, 战争片
-    western | 西部, 西部片
+    drama | 剧情
+    wuxia, martial art, kung fu | 武侠, 功夫
+    war | 战争
+    western | 西部
     musical | 音乐剧, 歌舞片
-    crime | 犯罪, 犯罪片
+    crime | 犯罪
     film, movie, motion picture | 电影, 影片, 片子
+    horror film, horror movie | 恐怖片, 恐怖电影 > horror
+    comedy film, comedy movie | 喜剧片, 喜剧电影 > comedy
+    romance film, romantic film, romantic movie | 爱情片, 爱情电影 > romance
+    thriller film | 惊悚片, 惊悚电影, 悬疑片 > thriller
+    science fiction film, sci fi film, sci fi movie | 科幻片, 科幻电影 > science fiction
+    science fiction novel, sci fi novel | 科幻小说 > science fiction
+    animation film, animated film, cartoon film | 动画片, 动画电影 > animation
+    action film, action movie | 动作片 > action
+    drama film | 剧情片 > drama
+    war film | 战争片 > war
+    western film | 西部片 > western
+    crime film | 犯罪片 > crime
+    wuxia film, kung fu film, martial art film | 武侠片, 功夫片 > wuxia
     tv series, tv show, series | 电视剧, 连续剧, 剧集
     book | 书, 书籍, 图书
     novel | 小说 > book
@@ -158,9 +179,16 @@ NOUNS = _table(
     ebook | 电子书 > book
     textbook | 教材, 课本 > book
     comic, manga, graphic novel | 漫画 > book
-    cookbook | 食谱, 菜谱 > book
+    cookbook, cooking book, recipe book | 食谱, 菜谱 > book
+    picture book, children's book, kids book | 绘本, 儿童绘本, 图画书, 童书 > book
+    travel book, travel writing, travelogue | 旅行文学, 游记, 旅行书 > book
+    programming book, coding book | 编程图书, 编程书 > book
+    history book | 历史读物, 历史书 > book
     biography | 传记 > book
     history | 历史
+    cooking, cookery | 烹饪, 厨艺
+    travel, travelling, traveling | 旅行, 旅游
+    programming, coding | 编程
     poetry | 诗歌, 诗集
     magazine | 杂志
     music | 音乐
@@ -230,6 +258,24 @@ NOUNS = _table(
     girl | 女孩, 女童
     boy | 男孩, 男童
     help, help article | 帮助, 帮助中心
+    """
+)
+
+# What kinds of a thing are called beside it: 游戏 means "gaming" only in 游戏手机, 老人 names no shelf alone.
+KINDS = _table(
+    """
+    gaming | 电竞, 游戏
+    ultralight, ultraportable, ultra light, thin and light, lightweight | 轻薄, 超轻薄, 超薄, 轻便
+    business, office | 商务, 办公
+    creator, design, designer | 设计师, 创作, 创作者, 设计
+    student, college | 学生, 大学生
+    camera, photo, photography | 拍照, 摄影, 影像
+    compact, small, small screen, mini | 小屏, 小屏幕, 小尺寸, 迷你
+    long battery, long lasting, long battery life, big battery | 长续航, 大电池, 超长续航
+    folding, foldable, fold, flip | 折叠屏, 折叠
+    easy to use, senior, elderly | 老人, 老年人, 老年, 长辈
+    wireless | 无线
+    waterproof | 防水
     """
 )
 

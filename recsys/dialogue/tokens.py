@@ -19,7 +19,7 @@ _TOKEN = re.compile(
     rf"(\s*)(\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?|[{HAN}]|[^\W\d_{HAN}]+(?:'[A-Za-z]+)*|\S)"
 ).findall
 # "Sci-fi" and "H&M" are two words, as in the key of a name.
-_INNER_SIGN = re.compile(r"(?<=[A-Za-z])[-&_](?=[A-Za-z])")
+_INNER_SIGN = re.compile(r"(?<=[A-Za-z])[-&_‐‑](?=[A-Za-z])")
 _ACCENTED = re.compile("[\u00c0-\u024f]")
 _HAN_END = re.compile(rf"[{HAN}]$")
 # A full-width comma parts clauses, unless it stands in a full-width number: ３，０００.
@@ -58,7 +58,7 @@ def tokenise(text: str) -> Tokens:
         if "，" in text:
             text = _CLAUSE_COMMA.sub(", ", text)
         text = _simplified(plain(text.encode("utf-8", "ignore").decode()))
-    if "-" in text or "&" in text or "_" in text:
+    if not text.isascii() or "-" in text or "&" in text or "_" in text:
         text = _INNER_SIGN.sub(" ", text)
     pairs = _TOKEN(text)
     lower = [word for _, word in pairs]

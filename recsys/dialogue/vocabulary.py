@@ -34,6 +34,7 @@ class Meaning(NamedTuple):
     facet: str
     values: tuple[str, ...]
     wider: bool = False  # the category is only the next wider one: "running shoes" where there are just shoes
+    beside: str = ""  # a category meant along with it: a "picture book" is a book, of those for children
 
 
 # Which reading of an ambiguous name a shopper means first; attributes come after these.
@@ -44,12 +45,15 @@ _ORDER = {"category": 0, "colour": 1, "brand": 2, "attribute": 8, "wider categor
 class Vocabulary:
     """`tree`: nested dicts by stem; under None lie the meanings of the name that ends there, best first.
     `pairs`: keys of categories that some item carries both. `said_alone`: per attribute, the values too short
-    to be recognised without the attribute's name ("size M"). `numbers`: attributes whose values are numbers."""
+    to be recognised without the attribute's name ("size M"). `numbers`: attributes whose values are numbers.
+    `kinds`: a tree like `tree` of what names a category only beside another: 游戏 means gaming in 游戏手机; under
+    None lie categories."""
 
     tree: dict[str | None, Any] = field(repr=False)
     pairs: frozenset[tuple[str, str]]
     said_alone: Mapping[str, Mapping[str, str]]
     numbers: frozenset[str]
+    kinds: dict[str | None, Any] = field(repr=False, default_factory=dict)
 
     @classmethod
     def build(
@@ -82,6 +86,9 @@ class Vocabulary:
                 add(name, "brand", brand)
         said_alone = _add_attributes(attributes, frozenset(numbers), add)
         _add_packaged(add)
+        carried = {pair for row in categories for pair in combinations(sorted(set(row)), 2)}
+        pairs = frozenset(pair for one, other in carried for pair in _key_pairs(one, other))
+        kinds = _kinds({category for row in categories for category in row})
         tree: dict[str | None, Any] = {}
         for tokens, facets in entries.items():
             node = tree
@@ -91,9 +98,9 @@ class Vocabulary:
                 Meaning(facet.removeprefix("wider "), tuple(values), facet.startswith("wider "))
                 for facet, values in sorted(facets.items(), key=lambda pair: _ORDER.get(pair[0], 5))
             )
-        carried = {pair for row in categories for pair in combinations(sorted(set(row)), 2)}
-        pairs = frozenset(pair for one, other in carried for pair in _key_pairs(one, other))
-        return cls(tree, pairs, said_alone, frozenset(numbers))
+        vocabulary = cls(tree, pairs, said_alone, frozenset(numbers), kinds)
+        vocabulary._name_compounds()
+        return vocabulary
 
     @classmethod
     def of(cls, items: Iterable[Item]) -> Vocabulary:
@@ -115,9 +122,60 @@ class Vocabulary:
                     numbers.add(name)
         return cls.build(categories, brands, attributes, numbers)
 
+    def _name_compounds(self) -> None:
+        """A thing that is no category of its own may be two: "gaming laptops", hence 游戏本, where laptops are
+        and some of them are for gaming."""
+        for noun in NOUNS.values():
+            leaves = []
+            for name in (*noun.english, *noun.chinese):
+                node: Any = self.tree
+                for token in key_tokens(name):
+                    node = node[token]
+                if node[None][0].wider:
+                    leaves.append((key_tokens(name), node))
+            parts = next((found for tokens, _ in leaves if (found := self._parts(tokens))), None)
+            if parts is not None:
+                for _, node in leaves:
+                    node[None] = (Meaning("category", (parts[1],), beside=parts[0]), *node[None][1:])
+
+    def _parts(self, tokens: tuple[str, ...]) -> tuple[str, str] | None:
+        """The category that describes and the one described, where a name's tokens are both in this order."""
+        for split in range(1, len(tokens)):
+            head = at_end(self.tree, tokens[split:])
+            if head is None or head[0].facet != "category" or head[0].beside:
+                continue
+            described = head[0].values[0]
+            first = at_end(self.tree, tokens[:split])
+            describing = [*first[0].values] if first is not None and first[0].facet == "category" else []
+            describing += at_end(self.kinds, tokens[:split]) or []
+            for one in describing:
+                if one != described and self.together(one, described):
+                    return one, described
+        return None
+
     def together(self, one: str, other: str) -> bool:
         """Whether some item is in both categories."""
         return any((left, right) in self.pairs for left in naming.word_keys(one) for right in naming.word_keys(other))
+
+
+def at_end(tree: dict[str | None, Any], tokens: Iterable[str]) -> Any:
+    """What lies under the name of exactly these tokens, or None."""
+    node: dict[str | None, Any] | None = tree
+    for token in tokens:
+        node = node.get(token) if node is not None else None
+    return node.get(None) if node is not None else None
+
+
+def _kinds(categories: set[str]) -> dict[str | None, Any]:
+    tree: dict[str | None, Any] = {}
+    for category in sorted(categories):
+        entry = naming.kind(category)
+        for name in (*entry.english, *entry.chinese) if entry else ():
+            node = tree
+            for token in key_tokens(name):
+                node = node.setdefault(token, {})
+            node.setdefault(None, []).append(category)
+    return tree
 
 
 def _key_pairs(one: str, other: str) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from recsys.evidence import evidence_of, seen_keys
 from recsys.fold import fold_impression
 from recsys.keys import item_key
 from recsys.policy import Policy
-from recsys.user import HISTORY, OPEN, RECENT, WORDS, decode_user, encode_user
+from recsys.user import HISTORY, OPEN, RECENT, SHOWN_ROW, WORDS, User, decode_user, encode_user
 from schemas.receipts import Receipt
 
 DAY = 86_400_000
@@ -157,8 +157,26 @@ def test_items_shown_again_and_again_sink(new_log, world):
 
 
 def test_impressions_count_by_item(log):
-    user = log.users.setdefault("u", __import__("recsys.user").user.User.new("u"))
+    user = log.users.setdefault("u", User.new("u"))
     fold_impression(user, log.event("impression", rec_id="r", item_ids=["a", "b"]).event)
     fold_impression(user, log.event("impression", rec_id="r", item_ids=["a"]).event)
-    rows = {int(r) & ((1 << 48) - 1): int(r) >> 48 for r in np.frombuffer(user.shown, "<u8")}
-    assert rows == {item_key("a"): 2, item_key("b"): 1}
+    assert dict(SHOWN_ROW.iter_unpack(user.shown)) == {item_key("a") & 0xFFFFFFFF: 2, item_key("b") & 0xFFFFFFFF: 1}
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ("e1", "e2"),
+        ("0123456789abcdef", "fedcba9876543210"),
+        ("0123456789ABCDEF", "fedcba9876543210"),
+        ("7f3c1f8e-51d7-4c1b-9a55-0b8a4b1f3c2d", "00000000-0000-0000-0000-000000000000"),
+        ("7f3c1f8e-51d7-4c1b-9a55-0b8a4b1f3c2-", "00000000-0000-0000-0000-000000000000"),
+        ("ab", "abcd"),
+        ("ä", "日本"),
+        ("a" * 128, "b" * 128),
+        ("0 ", "1 "),
+    ],
+)
+def test_event_ids_of_any_kind_come_back_from_the_codec(ids):
+    user = User("u", recent=bytes(28), recent_ids=ids)
+    assert decode_user("u", {k.encode(): v for k, v in encode_user(user).items()}).recent_ids == ids

@@ -84,7 +84,7 @@ remove the jacket => -
 不一定要连衣裙 => -
 
 不喜欢恐怖片，想看电影 => category=Films; category!=Horror
-还是恐怖片吧 => category=Horror
+还是恐怖片吧 => category=Films; category=Horror
 """
 
 

@@ -1,9 +1,15 @@
-"""Every store keeps the same contract: one suite, run against the dictionary and against a real Redis."""
+"""Every store keeps the same contract: one suite, run against the dictionary, a real Redis and a Redis Cluster."""
 
 from __future__ import annotations
 
-import pytest
+import subprocess
+import time
 
+import pytest
+import redis
+
+from streams.embedded import ports
+from streams.embedded.redis import server_executable
 from streams.store.contract import Fenced, StoreAway, StoreError
 from streams.store.memory import MemoryStore
 from streams.store.redis import RedisStore
@@ -11,13 +17,38 @@ from streams.store.redis import RedisStore
 P = 3  # any partition
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.services)])
-def store(request):
+@pytest.fixture(scope="module")
+def redis_cluster(tmp_path_factory):
+    """The URL of a cluster of one node, which refuses a call over several slots as a large one does."""
+    folder, port = tmp_path_factory.mktemp("cluster"), ports.any_free()
+    command = [server_executable(), "--port", port, "--cluster-enabled", "yes", "--dir", folder, "--save", ""]
+    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL)
+    try:
+        with redis.Redis(port=port) as client:
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:
+                try:
+                    client.execute_command("CLUSTER ADDSLOTS", *range(16384))
+                    break
+                except redis.ConnectionError:
+                    time.sleep(0.05)
+            while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(params=["memory", *(pytest.param(name, marks=pytest.mark.services) for name in ("redis", "cluster"))])
+def store(request, namespace):
     if request.param == "memory":
         made = MemoryStore()
+    elif request.param == "redis":
+        made = RedisStore(request.getfixturevalue("redis_server").url, namespace)
     else:
-        server, namespace = request.getfixturevalue("redis_server"), request.getfixturevalue("namespace")
-        made = RedisStore(server.url, namespace)
+        made = RedisStore(request.getfixturevalue("redis_cluster"), namespace)
     yield made
     made.close()
 
@@ -134,8 +165,6 @@ def test_a_redis_that_does_not_answer_is_away_and_not_an_error(namespace):
 
 @pytest.mark.services
 def test_a_key_of_another_kind_is_an_error_that_waiting_does_not_mend(redis_server, namespace):
-    import redis
-
     with redis.Redis.from_url(redis_server.url) as client:
         client.set(f"{{{namespace}:{P}}}:position", "text")
     with pytest.raises(StoreError) as refused:
