@@ -212,7 +212,8 @@ TASTE | (i/we) (also/still/particularly/kind of/sort of/absolutely/do/truly) (li
 TASTE | (enjoy/enjoys/enjoying/enjoyed/adore/adores/obsessed with/crazy about/mad about)
 TASTE | (hooked on/addicted to/partial to/a sucker for/can't get enough of)
 TASTE | (fell in love with/falling for/in love with/love for/passion for)
-TASTE | 在追, 最近在追, 迷上, 迷上了, 爱上, 爱上了, 喜欢上, 喜欢上了, 沉迷, 沉迷于, 痴迷, 痴迷于, 着迷于, 入迷, 热衷, 热衷于, 迷恋
+TASTE | 在追, 最近在追
+TASTE | 迷上, 迷上了, 爱上, 爱上了, 喜欢上, 喜欢上了, 沉迷, 沉迷于, 痴迷, 痴迷于, 着迷于, 入迷, 热衷, 热衷于, 迷恋
 TASTE | 我也喜欢, 我也爱, 我一直喜欢, 我平时喜欢, 都喜欢, 一直喜欢, 平时喜欢, 比较喜欢, 非常喜欢, 超喜欢, 更爱
 TASTE soft | i prefer, prefer, preferably, ideally, 最好是, 更喜欢, 倾向于
 WISH | i want, i'd like, i would like, would like, i'd love, i would love, want, wants, need, needs

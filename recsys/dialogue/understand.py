@@ -1,7 +1,8 @@
 """A chat message to typed conditions, in plain English and Chinese.
 
 In: the text, the catalogue's vocabulary, the conditions in force. Out: `Understanding`. The way there: tokens ->
-pieces (`reading`) -> clause by clause, who is asked for and who is refused (`messages`) -> conditions (`wishes`).
+pieces (`reading`) -> clause by clause, who is asked for and who is refused (`messages`, `walk`) -> conditions
+(`wishes`).
 
 Decisions, so that nobody has to guess:
 - A taste is no condition: "I like red" and 我喜欢红色 leave the ranking free (they are evidence); "I'd like red"

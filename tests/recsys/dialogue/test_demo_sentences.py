@@ -89,7 +89,8 @@ REFUSALS = """
 not {} please; No {}, thanks; anything but {}; I don't want {}; stop showing me {}; please no {}; enough of {}
 {}, no thanks; I hate {}; I can't stand {}; I'm not interested in {}; I'm not too fond of {}; not so many {} please
 I'd rather not see {}; no {} for kids; not the ones with {}; everything except {}; neither {} nor shoes; skip {}
-{} aren't my thing; no more {}; I've gone off {}; I'm not looking for {}; less {} please; no silly {}; show me anything that's not {}; not silly {}
+{} aren't my thing; no more {}; I've gone off {}; I'm not looking for {}
+less {} please; no silly {}; show me anything that's not {}; not silly {}
 不要{}; 别给我推荐{}了; 除了{}都可以; 我不喜欢{}; {}不要; 不要太多{}; 不想看{}; 我对{}不感兴趣; {}就算了; 不太喜欢{}
 {}以外的; 别再给我看{}; 不要无聊的{}; 看腻了{}; {}看腻了; 没必要推荐{}; 千万别推{}; 不要某某{}; 不要太虚{}
 """
