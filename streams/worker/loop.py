@@ -142,7 +142,7 @@ class Worker:
     async def emptied(self) -> None:
         # leave time to tell Kafka, and the others, before the rebalance ends without us
         deadline = time.monotonic() + (DRAIN_S if self._stopping else REBALANCE_TIMEOUT_S / 2)
-        while self._under_way and time.monotonic() < deadline and self.failure is None:
+        while self._under_way and time.monotonic() < deadline and not self._abandon.is_set():
             self._change.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._change.wait(), 0.2)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_random_exponential
 from tenacity.nap import sleep_using_event
 
 from streams.store.contract import StoreAway
@@ -42,7 +42,7 @@ class Patience:
         try:
             answer = Retrying(
                 retry=retry_if_exception_type(StoreAway),
-                wait=wait_exponential_jitter(initial=0.05, max=2.0),
+                wait=wait_random_exponential(multiplier=0.05, max=2.0),
                 stop=stop_when_event_set(abandon),
                 sleep=sleep_using_event(abandon),
                 before_sleep=_say,

@@ -148,7 +148,7 @@ async def _until_kafka_answers(settings: Settings, worker: Worker) -> bool:
     wait = 0.2
     while not worker.ended.is_set():
         try:
-            created = await asyncio.to_thread(ensure_topics, settings, timeout=10)
+            created = await asyncio.to_thread(ensure_topics, settings, timeout=5)
             log.info("worker.topics", created=len(created))
             return True
         except KafkaUnreachable as error:

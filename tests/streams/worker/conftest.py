@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from schemas.topics import TOPICS
 from streams.kafka.clients import consumer, producer
@@ -68,7 +68,10 @@ class Lab:
     def topic(self, name: str) -> str:
         return TOPICS[name].full_name(self.settings.namespace)
 
-    def worker(self, worker_id: str = "worker-0", fault: str = "", **environment: str) -> subprocess.Popen[bytes]:
+    def worker(
+        self, worker_id: str = "worker-0", fault: str = "", real: bool = False, **environment: str
+    ) -> subprocess.Popen[bytes]:
+        """A worker process: with the stand-in for the core, or the real one (without a text encoder)."""
         settings = self.settings
         assert settings.redis_url is not None
         told = {
@@ -81,10 +84,13 @@ class Lab:
             "HEADWATER_MAX_RECORD_BYTES": str(settings.max_record_bytes),
             "HEADWATER_WORKER_ID": worker_id,
             "HEADWATER_FAULT": fault,
+            "HEADWATER_ENCODER": "none",
+            "HEADWATER_DATA_DIR": str(self.folder),
         }
+        command = ["-m", "streams.cli", "worker"] if real else [str(STAND_IN)]
         with (self.folder / "workers.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, str(STAND_IN)], env=os.environ | told | environment, stdout=log, stderr=log
+                [sys.executable, *command], env=os.environ | told | environment, stdout=log, stderr=log
             )
         self.workers.append(process)
         return process
@@ -92,20 +98,27 @@ class Lab:
     def log(self) -> str:
         return (self.folder / "workers.log").read_text(errors="replace")
 
-    def send(self, events: list[tuple[bytes | None, bytes | None]], headers: Any = None) -> None:
-        """Records of the events topic: (key, value)."""
+    def send(self, records: list[tuple[bytes | None, bytes | None]], to: str = "events", headers: Any = None) -> None:
+        """Records of a topic: (key, value)."""
         out = producer(self.settings, linger_ms=5)
-        for key, value in events:
-            out.produce(self.topic("events"), value, key, headers=headers)
+        for key, value in records:
+            out.produce(self.topic(to), value, key, headers=headers)
         assert out.flush(PATIENCE_S) == 0
 
     def ends(self, name: str) -> dict[int, int]:
         reader = consumer(self.settings, "ends")
         number = TOPICS[name].partitions(self.settings.kafka_partitions)
-        found = {
-            at: reader.get_watermark_offsets(TopicPartition(self.topic(name), at), timeout=PATIENCE_S)[1]
-            for at in range(number)
-        }
+        found: dict[int, int] = {}
+
+        def asked() -> bool:
+            try:
+                for at in range(number):
+                    found[at] = reader.get_watermark_offsets(TopicPartition(self.topic(name), at), timeout=10)[1]
+            except KafkaException:  # a broker that was just started has to find out that it leads
+                return False
+            return True
+
+        self.until(asked, f"the ends of {name}")
         reader.close()
         return found
 
@@ -173,13 +186,14 @@ def undisturbed(kafka: Any, redis_server: Any, namespace: str, tmp_path: Path) -
     """`undisturbed(events)`: a lab of its own in which one worker did all of it and nothing happened."""
     made: list[Lab] = []
 
-    def run(events: list[tuple[bytes | None, bytes | None]]) -> Lab:
+    def run(events: list[tuple[bytes | None, bytes | None]], items: Any = (), real: bool = False) -> Lab:
         folder = tmp_path / f"undisturbed-{len(made)}"
         folder.mkdir()
         other = _lab(kafka, redis_server, f"{namespace}u{len(made)}", folder)
         made.append(other)
+        other.send(items, to="items")
         other.send(events)
-        process = other.worker()
+        process = other.worker(real=real)
         other.until_done()
         assert other.stop(process) == 0, other.log()
         return other
@@ -208,6 +222,25 @@ def _end(lab: Lab) -> None:
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+@pytest.fixture
+def items() -> list[tuple[bytes, bytes]]:
+    """A small catalogue, as (key, value)."""
+    return [
+        (
+            f"item-{at}".encode(),
+            json.dumps(
+                {
+                    "item_id": f"item-{at}",
+                    "title": f"{('red', 'blue', 'green')[at % 3]} {('shoe', 'dress', 'lamp', 'phone')[at % 4]} no {at}",
+                    "categories": [("clothing", "home", "electronics")[at % 3]],
+                    "price": {"amount": 10 + 7 * at, "currency": "EUR"},
+                }
+            ).encode(),
+        )
+        for at in range(40)
+    ]
 
 
 @pytest.fixture

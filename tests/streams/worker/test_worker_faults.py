@@ -14,11 +14,11 @@ pytestmark = pytest.mark.services
 OUTPUTS = ("recommendations", "dead-letters", "journal")
 
 
-def assert_same(lab, calm):
+def assert_same(lab, calm, outputs=OUTPUTS):
     """Same users, same messages in the same order; a message seen twice is the identical bytes (an unconfirmed one was
     sent again by the next owner)."""
     assert lab.users() == calm.users()
-    for name in OUTPUTS:
+    for name in outputs:
         expected = _by_partition([one.without_circumstances() for one in calm.published(name)])
         first: dict[str, object] = {}
         for one in lab.published(name):
@@ -54,6 +54,20 @@ def test_a_worker_killed_at_every_point_loses_nothing_and_does_nothing_twice(lab
     lab.worker()
     lab.until_done()
     assert_same(lab, undisturbed(events))
+
+
+def test_the_real_core_gives_the_same_after_a_kill_in_the_middle_of_a_batch(lab, undisturbed, shoppers, items):
+    events = shoppers(300)
+    lab.send(items, to="items")
+    lab.send(events)
+    for stage in ("load", "save", "produce"):
+        killed = lab.worker(fault=f"after:{stage}:3", real=True)
+        assert killed.wait(60) == -signal.SIGKILL, f"{stage}\n{lab.log()[-3000:]}"
+    lab.worker(real=True)
+    lab.until_done()
+    calm = undisturbed(events, items, real=True)
+    assert len(calm.published("receipts")) == 6
+    assert_same(lab, calm, ("recommendations", "receipts", "dead-letters"))
 
 
 def test_a_broker_that_restarts_is_waited_for(lab, undisturbed, shoppers, kafka):
@@ -154,4 +168,24 @@ def test_a_worker_asked_to_stop_finishes_and_tells_kafka(lab, undisturbed, shopp
     lab.until_done()
     published = lab.published("recommendations")
     assert len({one.message_id for one in published}) == len(published), "a stop in order repeats nothing"
+    assert_same(lab, undisturbed(events))
+
+
+@pytest.mark.parametrize("away", ["kafka", "redis_server"])
+def test_a_worker_asked_to_stop_while_a_service_is_away_leaves_the_rest_to_the_next(
+    lab, undisturbed, shoppers, request, away
+):
+    events = shoppers(2000)
+    service = request.getfixturevalue(away)
+    lab.send(events)
+    worker = lab.worker(STAND_IN_SLOW_S="0.02")
+    lab.until_done(share=0.2)
+    service.stop()
+    try:
+        lab.until(lambda: "_away" in lab.log() or "onnection" in lab.log(), "the worker to notice")
+        assert lab.stop(worker) == 0
+    finally:
+        service.start()
+    lab.worker()
+    lab.until_done()
     assert_same(lab, undisturbed(events))
