@@ -39,6 +39,10 @@ def bench(
 
     settings = _settings()
     pin_threads(settings)
+    from confluent_kafka import KafkaException
+    from redis.exceptions import RedisError
+
+    from streams.bench.errors import BenchFailed
     from streams.bench.run import BENCHMARKS, run
     from streams.bench.table import show, show_machine
     from streams.cli.terminal import console, note, stop
@@ -64,7 +68,7 @@ def bench(
         except Stopped:
             note("stopped")
             raise typer.Exit(130) from None
-        except (ServiceError, ModelMissing, RuntimeError) as error:
+        except (ServiceError, ModelMissing, BenchFailed, KafkaException, RedisError) as error:
             stop(str(error))
     if as_json:
         print(json.dumps(report))
