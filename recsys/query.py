@@ -63,9 +63,6 @@ def block_of(world: World, queries: Sequence[Query], policy: Policy, weights: Fl
     now = np.fromiter((q.ts for q in queries), np.int64, len(queries))
     evidence = evidence_of([q.user for q in queries], now // 1000, policy, weights)
     rows = world.catalogue.rows_of_keys(evidence.keys)
-    if not vectors:
-        none = np.zeros((len(queries), 0), np.float32)
-        return Block(queries, evidence, rows, now, none, none, none)
     start = np.fromiter((q.user.session_start_s for q in queries), np.int64, len(queries))
     in_session = np.where(evidence.ts >= start[:, None], np.maximum(evidence.weights, 0), 0).astype(np.float32)
     profile = _mean_vectors(world, rows, evidence.weights)

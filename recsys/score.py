@@ -17,6 +17,7 @@ from recsys.retrieve import Candidates
 from recsys.world import World
 
 Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
 NEW_HALF_LIFE_MS = 14 * 86_400_000
 CATEGORY_STATEMENT = "category:"
 _KEY = np.uint64(48)
@@ -57,12 +58,17 @@ def tastes_of(world: World, block: Block) -> Tastes:
                 number = c.category_names.of.get(statement.statement_id.removeprefix(CATEGORY_STATEMENT))
                 if number is not None and number < categories.shape[1]:
                     categories[at, number] = min(categories[at, number], 0)
+    return Tastes(categories, brands, price_taste(world, rows, weights))
+
+
+def price_taste(world: World, rows: Ints, weights: Floats) -> Floats:
+    """float32[B]: the mean price level of what was liked, by weight; nan where none had a price. Rows [B, S] >= 0."""
     level = world.price_level[rows]
     liked = np.where(np.isnan(level), 0, np.maximum(weights, 0))
     weight = liked.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         price = np.where(weight > 0, (np.nan_to_num(level) * liked).sum(axis=1) / weight, np.nan)
-    return Tastes(categories, brands, price.astype(np.float32))
+    return price.astype(np.float32)
 
 
 def features_of(world: World, block: Block, candidates: Candidates, tastes: Tastes) -> Floats:
