@@ -122,7 +122,9 @@ def _range_has_ends(schema: dict[str, Any]) -> None:
     nested = {"properties": {"scope": {"type": "object"}}, "required": ["scope"]}
     schema["if"] = named
     schema["then"] = {"not": ends}
-    schema["else"] = {"if": nested, "then": {"properties": {"scope": ends}}, "else": ends}
+    stamps = {name: schema["properties"][name] for name in ("since", "until")}
+    inside = {"properties": {"scope": {**ends, "properties": stamps}}}
+    schema["else"] = {"if": nested, "then": inside, "else": ends}
 
 
 class Forget(EventBase):
