@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.wire import Id, Timestamp, Wire
+from schemas.wire import Count, Id, Timestamp, Wire
 
 
 class Receipt(Wire):
@@ -20,6 +20,6 @@ class Receipt(Wire):
     event_id: Id
     kind: Literal["forget", "profile_edit"]
     ts: Timestamp
-    removed: dict[str, int] = Field(default_factory=dict, description="how many of what, e.g. events: 12")
+    removed: dict[str, Count] = Field(default_factory=dict, description="how many of what, e.g. events: 12")
     statement_ids: list[str] = Field(default_factory=list, description="statements added, removed, pinned or muted")
     outcome: str = Field(description="e.g. done, nothing to remove, no such statement")

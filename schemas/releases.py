@@ -5,12 +5,12 @@ In and out: `<ns>.releases.v1` (learner -> every worker), `<ns>.journal.v1` (wor
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from schemas.recommendations import WorldNames
-from schemas.wire import Id, Timestamp, Wire
+from schemas.wire import Count, Id, Timestamp, Whole, Wire
 
 Sha256 = r"^[0-9a-f]{64}$"
 
@@ -19,7 +19,7 @@ class TrainedThrough(Wire):
     """How far the learner had read: the log's time, and the next offset of each partition of `events`."""
 
     ts: Timestamp
-    offsets: dict[str, int]
+    offsets: dict[str, Count]
 
 
 class Base(Wire):
@@ -27,7 +27,7 @@ class Base(Wire):
 
     uri: str
     sha256: str = Field(pattern=Sha256)
-    size: int = Field(ge=0, description="bytes")
+    size: Count = Field(description="bytes")
 
 
 class Release(Wire):
@@ -35,15 +35,15 @@ class Release(Wire):
 
     release_id: Id
     role: Literal["statistics", "ranker", "sequence", "adapter", "encoder"]
-    sequence: int = Field(ge=0)
+    sequence: Count
     parent: str | None = None
     created_ts: Timestamp
     trained_through: TrainedThrough
     metrics: dict[str, float] = Field(default_factory=dict)
     uri: str
     sha256: str = Field(pattern=Sha256)
-    size: int = Field(ge=0, description="bytes")
-    schema_version: int = Field(ge=1)
+    size: Count = Field(description="bytes")
+    schema_version: Annotated[int, Whole(1, 10_000)]
     status: Literal["candidate", "serving", "rolled_back", "quarantined"]
     base: Base | None = Field(None, description="set where this release is a difference from a whole one")
 
@@ -54,10 +54,10 @@ class JournalEntry(Wire):
     `positions`: for each topic the World was built from, partition -> next offset. Replay reads to there.
     """
 
-    partition: int = Field(ge=0)
-    offset: int = Field(ge=0, description="first offset served by this World")
+    partition: Count
+    offset: Count = Field(description="first offset served by this World")
     world: WorldNames
-    positions: dict[str, dict[str, int]]
+    positions: dict[str, dict[str, Count]]
     ts: Timestamp
 
 

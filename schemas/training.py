@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from schemas.recommendations import WorldNames
-from schemas.wire import Id, Timestamp, Whole, Wire
+from schemas.wire import Count, Id, Timestamp, Whole, Wire
 
 
 class Label(Wire):
@@ -18,7 +18,7 @@ class Label(Wire):
 
     action: Id
     value: float | None = None
-    delay_ms: int = Field(ge=0)
+    delay_ms: Count
 
 
 class TrainingExample(Wire):

@@ -134,6 +134,9 @@ class Whole:
 Id = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 """1 to 128 characters; also what a Kafka key has to be."""
 
+Count = Annotated[int, Whole(0, MAX_TS)]
+"""How many of something, a size in bytes, an offset, a sequence number."""
+
 Timestamp = Annotated[int, _TimestampSchema()]
 """On the wire milliseconds since the epoch or RFC 3339; in Python always int milliseconds."""
 
