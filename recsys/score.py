@@ -88,8 +88,7 @@ def features_of(world: World, block: Block, candidates: Candidates, tastes: Tast
     put("covisitation_last", np.log1p(last) / 4)
     if world.dense.dim:
         wanted = np.stack([block.profile, block.session, block.words], axis=2)
-        # one stacked product of the same shape a query: its bits do not depend on the block
-        near = np.matmul(world.dense.vectors[rows], wanted) * world.dense.has[rows][:, :, None]
+        near = _near(world, rows, wanted) * world.dense.has[rows][:, :, None]
         put("similarity", near[:, :, 0])
         put("session_similarity", near[:, :, 1])
         put("words", near[:, :, 2])
@@ -112,6 +111,20 @@ def features_of(world: World, block: Block, candidates: Candidates, tastes: Tast
     put("shown", -np.log2(1 + _times_shown(block, c.keys[rows])) / 4)
     put("available", np.ones(rows.shape, np.float32))
     return x
+
+
+def _near(world: World, rows: npt.NDArray[np.int32], wanted: Floats) -> Floats:
+    """[B, C, V]: inner products of rows [B, C] with wanted [B, dim, V].
+
+    A query at a time: its vectors stay in the cache between gathering and multiplying, which takes half the time of one
+    stacked product over the block; and the same shape for each query gives the same bits in every block.
+    """
+    out = np.empty((*rows.shape, wanted.shape[2]), np.float32)
+    gathered = np.empty((rows.shape[1], wanted.shape[1]), np.float32)
+    for one, vectors, line in zip(rows, wanted, out, strict=True):
+        np.take(world.dense.vectors, one, axis=0, out=gathered, mode="clip")
+        np.matmul(gathered, vectors, out=line)
+    return out
 
 
 def _times_shown(block: Block, keys: npt.NDArray[np.uint64]) -> Floats:
