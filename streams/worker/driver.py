@@ -52,6 +52,10 @@ class Intake(Protocol):
         """Waits, for a second at most, until there is room for more batches; False if there is none."""
         ...
 
+    def most(self) -> int:
+        """How many records to take at once."""
+        ...
+
     async def emptied(self) -> None:
         """Waits until no batch is under way, or gives the ones that are up."""
         ...
@@ -109,6 +113,10 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
         wanted = [TopicPartition(*tp) for tp in tps]
         found = await self.call_thread(self._ensure_consumer().end_offsets, wanted)
         return {TP(*tp): end for tp, end in found.items()}
+
+    def take_at_most(self, records: int) -> None:
+        """How many records the next fetch hands over at most."""
+        self._ensure_consumer()._max_poll_records = records
 
     async def move(self, offsets: Mapping[TP, int | None]) -> None:
         """Reads on from these offsets (None: from the oldest record). In the thread of the fetcher, so that no fetch
@@ -203,6 +211,7 @@ class Consumer(stock.Consumer):
         if not await self.intake.room():
             return
         generation = self.app.consumer_generation_id
+        self._thread.take_at_most(self.intake.most())
         records, active = await self._wait_next_records(timeout)
         received_ms = time.time_ns() // 1_000_000
         if not records or self.should_stop:

@@ -3,9 +3,11 @@
 In: batches from the driver. Out: steps done in their order, offsets acknowledged as the publisher reports them. The
 event loop itself only waits, so that nothing a batch does can hold up Kafka's heartbeats.
 
-    driver (event loop) -> [step: Partition.apply] -> [save: Saver] -> [publish: Publisher] -> driver (acknowledge)
+    driver (event loop) -> [step: apply_together] -> [save: Saver] -> [publish: Publisher] -> driver (acknowledge)
 
 At most `UNDER_WAY` batches are between the first arrow and the last: beyond that nothing is fetched (back-pressure).
+Whenever the step thread is free it takes, at once, what waits of all partitions: a step of one event costs nearly as
+much as one of ten. How many records are fetched, and stepped at once, follows from what a record costs: `BATCH_S`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import threading
 import time
 import traceback
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -30,7 +33,7 @@ from streams.worker import faults
 from streams.worker.driver import REBALANCE_TIMEOUT_S, Consumer
 from streams.worker.outbox import Envelopes
 from streams.worker.outcome import Core
-from streams.worker.partition import Batch, Partition
+from streams.worker.partition import Batch, Partition, apply_together
 from streams.worker.patience import Abandoned, Patience
 from streams.worker.publisher import Job, Publisher
 from streams.worker.saver import Saver
@@ -38,6 +41,8 @@ from streams.worker.saver import Saver
 log = structlog.get_logger(__name__)
 
 UNDER_WAY = 8  # batches
+BATCH_S = 0.25  # what a batch should take: rankings cost thirty times as much as events that only change users
+LEAST_RECORDS, FIRST_RECORDS = 50, 500
 CHECK_S = 5.0  # how often an idle partition's position is compared with the store's
 DRAIN_S = 7.0  # how long a stop waits for batches under way; the supervisor allows twice that in all
 
@@ -70,6 +75,9 @@ class Worker:
         self._epochs = 0
         self._on_the_way = 0  # yielded by the driver, not yet taken
         self._under_way = 0  # taken, and not yet done
+        self._seconds_a_record = BATCH_S / FIRST_RECORDS
+        self._waiting: deque[Batch] = deque()  # taken, and not yet stepped
+        self._stepping: asyncio.Task[None] | None = None
         self._change = asyncio.Event()
         self._stopping = False
 
@@ -139,6 +147,9 @@ class Worker:
     def yielded(self) -> None:
         self._on_the_way += 1
 
+    def most(self) -> int:
+        return max(LEAST_RECORDS, min(self._settings.batch_records, int(BATCH_S / self._seconds_a_record)))
+
     async def emptied(self) -> None:
         # leave time to tell Kafka, and the others, before the rebalance ends without us
         deadline = time.monotonic() + (DRAIN_S if self._stopping else REBALANCE_TIMEOUT_S / 2)
@@ -154,24 +165,64 @@ class Worker:
     # --- batches ----------------------------------------------------------------------------------------------------
 
     async def apply(self, batch: Batch) -> None:
-        """The agent's body: returns when the batch is stepped and saved, or dropped. Never raises."""
+        """The agent's body: puts the batch in line for the step thread, which takes all that wait at once."""
         self._on_the_way = max(0, self._on_the_way - 1)
         self._under_way += 1
         self._change.set()
-        partition = self._partitions.get(batch.partition)
-        handed_over = False
-        try:
-            if partition is not None and partition.epoch == batch.epoch and not partition.abandon.is_set():
-                handed_over = await self._loop.run_in_executor(self._steps, partition.apply, batch)
-        except Abandoned:
+        self._waiting.append(batch)
+        if self._stepping is None or self._stepping.done():
+            self._stepping = asyncio.create_task(self._step_all())
+
+    async def _step_all(self) -> None:
+        while self._waiting:
+            batches = self._next_batches()
+            current = []
+            for batch in batches:
+                partition = self._partitions.get(batch.partition)
+                if partition is None or partition.epoch != batch.epoch or partition.abandon.is_set():
+                    self._under_way -= 1  # read before a seek, or no longer ours
+                else:
+                    current.append((partition, batch))
+            if current:
+                started = time.perf_counter()
+                try:
+                    applied = await self._loop.run_in_executor(
+                        self._steps, apply_together, self._core, self._envelopes, current
+                    )
+                except Exception as error:
+                    self.fail(error)
+                    return
+                for (_, batch), one in zip(current, applied, strict=True):
+                    self._was_applied(batch, one)
+                self._pace(sum(len(batch.records) for _, batch in current), time.perf_counter() - started)
+            self._change.set()
+
+    def _pace(self, records: int, seconds: float) -> None:
+        """Learns from a batch what a record costs; from small ones it would learn what a batch costs."""
+        if records >= LEAST_RECORDS:
+            self._seconds_a_record += 0.3 * (seconds / records - self._seconds_a_record)
+
+    def _next_batches(self) -> list[Batch]:
+        """The batches that wait, in their order: one a partition, and not more records than fit into one batch."""
+        taken: list[Batch] = []
+        records = 0
+        while self._waiting:
+            batch = self._waiting[0]
+            records += len(batch.records)
+            if taken and (records > self.most() or batch.partition in {one.partition for one in taken}):
+                break
+            taken.append(self._waiting.popleft())
+        return taken
+
+    def _was_applied(self, batch: Batch, applied: bool | Exception) -> None:
+        if applied is True:
+            return
+        self._under_way -= 1
+        if isinstance(applied, Abandoned):
             log.warning("worker.batch_abandoned", partition=batch.partition, records=len(batch.records))
             self._forget(batch.partition)
-        except Exception as error:
-            self._broken(batch.partition, error)
-        finally:
-            if not handed_over:
-                self._under_way -= 1
-                self._change.set()
+        elif isinstance(applied, Exception):
+            self._broken(batch.partition, applied)
 
     async def look_after(self) -> None:
         """Runs beside the app: measures, and notices a store that lost its newest writes while nothing came in."""

@@ -11,7 +11,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -53,32 +53,62 @@ class Outcome:
     refused: list[tuple[int, Malformed]] = field(default_factory=list)
 
 
+class Group(NamedTuple):
+    """What is stepped of one partition: its users, events in the order of the log, and when these were received."""
+
+    users: Mapping[str, Any]
+    events: Sequence[Any]
+    received_ms: int
+
+
 def outcome(
     core: Core, envelopes: Envelopes, world: Any, users: Mapping[str, Any], events: Sequence[Any], received_ms: int
 ) -> Outcome:
     """All events at once if that goes well, else one by one. Never raises."""
     try:
-        return _together(core, envelopes, world, users, events, received_ms)
+        return _together(core, envelopes, world, [Group(users, events, received_ms)])[0]
     except Exception as error:
         _tell("worker.batch_failed", error, events=len(events))
     return _one_by_one(core, envelopes, world, users, events, received_ms)
 
 
-def _together(
-    core: Core, envelopes: Envelopes, world: Any, users: Mapping[str, Any], events: Sequence[Any], received_ms: int
-) -> Outcome:
+def outcomes(core: Core, envelopes: Envelopes, world: Any, groups: Sequence[Group]) -> list[Outcome]:
+    """An Outcome for each group, all in one step where that is the same: a step of one event costs nearly as much as
+    one of ten, so partitions that wait together are stepped together. Never raises."""
+    if len(groups) > 1 and len({name for group in groups for name in group.users}) == sum(len(g.users) for g in groups):
+        try:
+            return _together(core, envelopes, world, groups)
+        except Exception as error:
+            _tell("worker.batches_failed", error, groups=len(groups))
+    return [outcome(core, envelopes, world, group.users, group.events, group.received_ms) for group in groups]
+
+
+def _together(core: Core, envelopes: Envelopes, world: Any, groups: Sequence[Group]) -> list[Outcome]:
+    """One step over groups that have no user in common; its results by group."""
+    events = [event for group in groups for event in group.events]
+    users: dict[str, Any] = {}
+    for group in groups:
+        users.update(group.users)
     result = core.step(world, users, events, core.policy)
     faults.passed("step")
     started = time.perf_counter()
-    made = Outcome(changed=result.users)
+    made = [Outcome() for _ in groups]
+    group_of_event = [at for at, group in enumerate(groups) for _ in group.events]
+    group_of_user = {user_id: at for at, group in enumerate(groups) for user_id in group.users}
     emitted_ms = time.time_ns() // 1_000_000
     for message in result.messages:
-        made.entries.append((events[message.source].offset, envelopes.message(message, received_ms, emitted_ms)))
+        at = group_of_event[message.source]
+        received_ms = groups[at].received_ms
+        payload = envelopes.message(message, received_ms, emitted_ms)
+        made[at].entries.append((events[message.source].offset, payload))
         if message.topic == "recommendations":
-            made.kinds[message.value.get("kind", "")] += 1
+            made[at].kinds[message.value.get("kind", "")] += 1
             metrics.FRESHNESS_SECONDS.observe((emitted_ms - received_ms) / 1000)
     encode_user = core.encode_user
-    made.fields = {user_id: None if user is None else encode_user(user) for user_id, user in result.users.items()}
+    for user_id, user in result.users.items():
+        one = made[group_of_user[user_id]]
+        one.changed[user_id] = user
+        one.fields[user_id] = None if user is None else encode_user(user)
     metrics.STAGE_SECONDS.labels("encode").observe(time.perf_counter() - started)
     return made
 
@@ -90,7 +120,7 @@ def _one_by_one(
     for one in events:
         user_id = one.event.user_id
         try:
-            made = _together(core, envelopes, world, {user_id: now[user_id]}, [one], received_ms)
+            made = _together(core, envelopes, world, [Group({user_id: now[user_id]}, [one], received_ms)])[0]
         except Exception as error:
             _tell("worker.event_failed", error, partition=one.partition, offset=one.offset)
             expected = f"an event that the step can apply (it raised {type(error).__name__})"

@@ -46,7 +46,7 @@ from streams.observe import metrics
 from streams.store.contract import Fenced, Store, StoreError
 from streams.worker import faults
 from streams.worker.outbox import Envelopes
-from streams.worker.outcome import Core, Outcome, outcome
+from streams.worker.outcome import Core, Group, Outcome, outcomes
 from streams.worker.patience import Patience
 from streams.worker.publisher import Job
 from streams.worker.saver import Saver, Task
@@ -61,6 +61,51 @@ class Batch(NamedTuple):
     epoch: int
     records: Sequence[Any]
     received_ms: int
+
+
+class Prepared(NamedTuple):
+    """A batch before step 5. `dead`: records that are no events; `note` and `journal`: what the World leaves behind."""
+
+    batch: Batch
+    users: dict[str, Any]
+    events: list[Any]
+    dead: list[tuple[Any, Malformed]]
+    note: bytes
+    journal: list[tuple[int, bytes]]
+
+
+Taken = tuple[Any, Mapping[str, Mapping[int, int]]]
+"""A World, and the positions it was built from."""
+
+
+def apply_together(core: Core, envelopes: Envelopes, batches: Sequence[tuple[Partition, Batch]]) -> list[Applied]:
+    """Steps 1 to 5 for batches of different partitions, in one step if they have no user in common. For each: whether
+    there was anything new in it, or why it could not be applied (Abandoned, StoreError)."""
+    taken = core.world()
+    applied: list[Applied] = [False] * len(batches)
+    prepared: dict[int, Prepared] = {}
+    for at, (partition, batch) in enumerate(batches):
+        try:
+            one = partition.prepare(batch, taken)
+        except Exception as error:
+            applied[at] = error
+            continue
+        if one is not None:
+            prepared[at] = one
+    started = time.perf_counter()
+    stepped = {at: Group(one.users, one.events, one.batch.received_ms) for at, one in prepared.items() if one.events}
+    made = dict(zip(stepped, outcomes(core, envelopes, taken[0], list(stepped.values())), strict=True))
+    metrics.STAGE_SECONDS.labels("step").observe(time.perf_counter() - started)
+    for at, one in prepared.items():
+        try:
+            batches[at][0].finish(one, made.get(at) or Outcome())
+            applied[at] = True
+        except Exception as error:
+            applied[at] = error
+    return applied
+
+
+Applied = bool | Exception
 
 
 class Partition:
@@ -136,41 +181,42 @@ class Partition:
         self._patience.ask("save", self.abandon, save)
         self.position, self._token = end - 1, token
 
-    def apply(self, batch: Batch) -> bool:
-        """Steps 1 to 5 for one batch, and the others set going. False if there was nothing new in it.
-
-        Raises Abandoned, StoreError.
-        """
+    def prepare(self, batch: Batch, taken: Taken) -> Prepared | None:
+        """Steps 1 to 4 for one batch. None if there was nothing new in it. Raises Abandoned, StoreError."""
         clock = time.perf_counter
         t0 = clock()
-        last = batch.records[-1].offset
-        if self.position is not None and last <= self.position:
-            return False
+        if self.position is not None and batch.records[-1].offset <= self.position:
+            return None
         events, dead = self._decode(batch)
         faults.passed("decode")
         t1 = t2 = clock()
         users: dict[str, Any] = {}
-        made, note = Outcome(), self._note
+        note: bytes = self._note
+        journal: list[tuple[int, bytes]] = []
         if events:
             users = self._load(list(dict.fromkeys([one.event.user_id for one in events])))
             faults.passed("load")
             t2 = clock()
-            world, note, journal = self._take_world(events[0].offset)
-            made = outcome(self._core, self._envelopes, world, users, events, batch.received_ms)
-            made.entries[:0] = journal
-            if made.refused:
-                records = {record.offset: record for record in batch.records}
-                dead += [(records[offset], malformed) for offset, malformed in made.refused]
-        t3 = clock()
+            note, journal = self._take_world(taken, events[0].offset)
+        for stage, spent in (("decode", t1 - t0), ("load", t2 - t1)):
+            metrics.STAGE_SECONDS.labels(stage).observe(spent)
+        return Prepared(batch, users, events, dead, note, journal)
+
+    def finish(self, prepared: Prepared, made: Outcome) -> None:
+        """After step 5: sets the others going. From here on the next batch builds on this one."""
+        batch, users, events, dead, note, journal = prepared
+        made.entries[:0] = journal
+        if made.refused:
+            records = {record.offset: record for record in batch.records}
+            dead += [(records[offset], malformed) for offset, malformed in made.refused]
         for record, malformed in dead:
             letter = self._envelopes.dead_letter(record, malformed, self.number, batch.received_ms)
             made.entries.append((record.offset, letter))
         if dead:
             made.entries.sort(key=lambda entry: entry[0])  # stable: what one record caused stays in its order
-        self._hand_over(batch.epoch, last, made, note, len(users))
+        self._hand_over(batch.epoch, batch.records[-1].offset, made, note, len(users))
         self._remember(users, made.changed)
-        self._measure(batch, events, dead, t1 - t0, t2 - t1, t3 - t2)
-        return True
+        self._measure(batch, events, dead)
 
     # ------------------------------------------------------------------------------------------------------------
 
@@ -207,17 +253,17 @@ class Partition:
             raise StoreError(f"partition {self.number} holds a user that can't be read: {error}") from error
         return {user_id: cached[user_id] if user_id in cached else loaded[user_id] for user_id in user_ids}
 
-    def _take_world(self, offset: int) -> tuple[Any, bytes, list[tuple[int, bytes]]]:
-        """4: the newest World, its names as the store's note, and a journal entry if it is another than before."""
-        world, positions = self._core.world()
+    def _take_world(self, taken: Taken, offset: int) -> tuple[bytes, list[tuple[int, bytes]]]:
+        """4: the World's names as the store's note, and a journal entry if it is another than before."""
+        world, positions = taken
         if world is self._world:
-            return world, self._note, []
+            return self._note, []
         self._world = world
         note = orjson.dumps(world.names, option=orjson.OPT_SORT_KEYS)
         if note == self._note:
-            return world, note, []
+            return note, []
         now = time.time_ns() // 1_000_000
-        return world, note, [(offset, self._envelopes.journal(self.number, offset, world.names, positions, now))]
+        return note, [(offset, self._envelopes.journal(self.number, offset, world.names, positions, now))]
 
     def _hand_over(self, epoch: int, last: int, made: Outcome, note: bytes, users: int) -> None:
         """6 and what follows it, on other threads; from here on the next batch builds on this one."""
@@ -254,11 +300,7 @@ class Partition:
         for user_id in list(islice(cached, max(0, len(cached) - most))):
             del cached[user_id]
 
-    def _measure(
-        self, batch: Batch, events: list[Any], dead: list[Any], decode: float, load: float, step: float
-    ) -> None:
-        for stage, spent in (("decode", decode), ("load", load), ("step", step)):
-            metrics.STAGE_SECONDS.labels(stage).observe(spent)
+    def _measure(self, batch: Batch, events: list[Any], dead: list[Any]) -> None:
         metrics.BATCH_RECORDS.observe(len(batch.records))
         for kind, count in Counter([one.event.type for one in events]).items():
             metrics.EVENTS.labels(kind).inc(count)

@@ -1,6 +1,6 @@
 """Writes stepped batches to the store, in order, while the next one is stepped.
 
-In: a Task from `Partition.apply`. Out: its Job for the publisher, with the sequence number of its last message; or a
+In: a Task from `Partition.finish`. Out: its Job for the publisher, with the sequence number of its last message; or a
 failure, after which nothing more of the same epoch of that partition is written: what was stepped on top of a batch
 that was refused is worth nothing, even where the store's position would let it through.
 """

@@ -1,0 +1,107 @@
+"""Batches of several partitions in one step: the same as each by itself."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from schemas.decode import decode_event
+from streams.settings import Settings
+from streams.worker.outbox import Envelopes, unpack
+from streams.worker.outcome import Group, outcome, outcomes
+
+_SPEC = importlib.util.spec_from_file_location("stand_in_core", Path(__file__).with_name("stand_in.py"))
+assert _SPEC is not None
+assert _SPEC.loader is not None
+
+
+@pytest.fixture(scope="module")
+def stand_in() -> Any:
+    import sys
+
+    module = importlib.util.module_from_spec(_SPEC)
+    sys.modules["stand_in_core"] = module  # its dataclasses look themselves up
+    _SPEC.loader.exec_module(module)
+    return module
+
+
+def group(stand_in: Any, partition: int, events: list[dict[str, Any]]) -> Group:
+    incoming = []
+    for offset, given in enumerate(events):
+        event = {"type": "interaction", "ts": 1_700_000_000_000, "action": "view", "item_id": "i", **given}
+        decoded = decode_event(event["user_id"].encode(), orjson.dumps(event), 1 << 20)
+        incoming.append(stand_in.Incoming(decoded, partition, offset, 5))
+    users = {one.event.user_id: (0, b"") for one in incoming}
+    return Group(users, incoming, received_ms=100 + partition)
+
+
+def told(made: Any) -> Any:
+    """What an Outcome says, without the time of emission."""
+    messages = []
+    for offset, payload in made.entries:
+        record = unpack(payload)
+        value = orjson.loads(record.value)
+        value["timing"].pop("emitted_ts")
+        messages.append((offset, record.topic, record.key, value))
+    return made.changed, made.fields, messages, made.kinds, made.refused
+
+
+@pytest.fixture
+def step_calls(stand_in: Any) -> tuple[Any, list[int]]:
+    """A core that notes how many events each step got, and the notes."""
+    from dataclasses import replace
+
+    sizes: list[int] = []
+
+    def step(world: Any, users: Any, events: Any, policy: Any) -> Any:
+        sizes.append(len(events))
+        return stand_in.step(world, users, events, policy)
+
+    return replace(stand_in.core(Settings()), step=step), sizes
+
+
+def test_partitions_stepped_together_come_out_as_if_stepped_alone(stand_in, step_calls):
+    core, sizes = step_calls
+    groups = [
+        group(stand_in, p, [{"event_id": f"e{p}-{n}", "user_id": f"u{p}-{n % 2}"} for n in range(3 + p)])
+        for p in range(3)
+    ]
+    envelopes = Envelopes("t")
+    together = outcomes(core, envelopes, stand_in.WORLD, groups)
+    assert sizes == [12]
+    alone = [outcome(core, envelopes, stand_in.WORLD, g.users, g.events, g.received_ms) for g in groups]
+    assert [told(one) for one in together] == [told(one) for one in alone]
+    assert [len(one.entries) for one in together] == [3, 4, 5]
+
+
+def test_a_user_that_stands_on_two_partitions_is_two_users(stand_in, step_calls):
+    core, sizes = step_calls
+    groups = [group(stand_in, p, [{"event_id": f"e{p}", "user_id": "misrouted"}]) for p in range(2)]
+    first, second = outcomes(core, Envelopes("t"), stand_in.WORLD, groups)
+    assert sizes == [1, 1]
+    assert first.changed["misrouted"][0] == second.changed["misrouted"][0] == 1
+    assert first.changed != second.changed
+
+
+def test_an_event_that_fails_does_not_touch_the_other_partitions(stand_in, step_calls):
+    core, _ = step_calls
+    groups = [
+        group(stand_in, 0, [{"event_id": "good", "user_id": "a"}]),
+        group(
+            stand_in,
+            1,
+            [
+                {"event_id": "bad", "user_id": "b", "context": {"poison": True}},
+                {"event_id": "fine", "user_id": "c"},
+            ],
+        ),
+    ]
+    first, second = outcomes(core, Envelopes("t"), stand_in.WORLD, groups)
+    assert list(first.changed) == ["a"]
+    assert first.refused == []
+    assert list(second.changed) == ["c"]
+    assert [offset for offset, _ in second.refused] == [0]
