@@ -41,10 +41,10 @@ def seed_of(user_id: str, event_id: str) -> int:
     return int.from_bytes(blake2b(f"{user_id}\0{event_id}".encode(), digest_size=8).digest(), "little")
 
 
-def draws(seeds: npt.NDArray[np.uint64], step: int) -> Doubles:
-    """float64[B] in [0, 1): the step-th draw of each seed (splitmix64, Steele et al. 2014)."""
+def draws(seeds: npt.NDArray[np.uint64], n: int) -> Doubles:
+    """float64[B, n] in [0, 1): the first n draws of each seed (splitmix64, Steele et al. 2014)."""
     with np.errstate(over="ignore"):
-        z = seeds + _GOLDEN * np.uint64(step + 1)
+        z = seeds[:, None] + _GOLDEN * np.arange(1, n + 1, dtype=np.uint64)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         z = z ^ (z >> np.uint64(31))
@@ -98,6 +98,7 @@ def _greedy(
     moved = np.zeros((b, steps), np.uint8)
     e = policy.exploration
     last = np.full(b, np.inf)
+    drawn = draws(seeds, 2 * steps)
     for step in range(steps):
         active = left.any(axis=1) & (step < ks)
         if not active.any():
@@ -110,9 +111,9 @@ def _greedy(
         if e > 0:
             place = np.cumsum(left, axis=1)
             m = np.minimum(place[:, -1], policy.exploration_pool)
-            drawn = np.floor(draws(seeds, 2 * step + 1) * m).astype(np.int64) + 1
-            other = ((place == drawn[:, None]) & left).argmax(axis=1)
-            explored = (draws(seeds, 2 * step) < e) & active
+            number = np.floor(drawn[:, 2 * step + 1] * m).astype(np.int64) + 1
+            other = ((place == number[:, None]) & left).argmax(axis=1)
+            explored = (drawn[:, 2 * step] < e) & active
             take = np.where(explored, other, best)
             share = e / np.maximum(m, 1)
             propensity = np.where(take == best, 1 - e, 0) + np.where(place[line, take] <= m, share, 0)

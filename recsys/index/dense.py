@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 EXACT = 20_000
-BLOCK = 8
+BLOCK = 4
 PROBES = 48
 _TAIL = 1024
 _TRAIN_A_CELL = 48
