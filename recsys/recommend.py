@@ -28,9 +28,12 @@ from recsys.world import World
 
 BLOCK = 64
 """Queries worked on together: enough to spread numpy's cost a call, few enough to stay in the cache."""
+THREADS = 2
+"""Blocks worked on at the same time."""
 MOVED = (None, "diversity", "exploration")
 NAMED_IN_REPLY = 3
 Timer = Callable[[str], None]
+"""Told of each stage as it ends, in the thread that did it; "wait" ends what was no work."""
 
 
 def untimed(_stage: str) -> None:
@@ -60,20 +63,21 @@ def recommend(
     timer: Timer = untimed,
 ) -> list[Slate]:
     """A Slate for every query. `understood` holds what chats said, by `Query.source`."""
+    # texts are encoded here: tokenisers do not bear two threads at once
     blocks = [block_of(world, queries[at : at + BLOCK], policy, weights) for at in range(0, len(queries), BLOCK)]
     timer("profile_vectors")
+
+    def ranked(block: Block) -> list[Slate]:
+        timer("wait")
+        return _slates(world, block, search(world, block, policy), understood, policy, timer)
+
     if len(blocks) < 2:
-        return [
-            slate for b in blocks for slate in _slates(world, b, search(world, b, policy), understood, policy, timer)
-        ]
-    # the index searches for the next block on a second core while Python works on this one
-    with ThreadPoolExecutor(1, "search") as pool:
-        found = [pool.submit(search, world, block, policy) for block in blocks]
-        return [
-            slate
-            for block, near in zip(blocks, found, strict=True)
-            for slate in _slates(world, block, near.result(), understood, policy, timer)
-        ]
+        return [slate for block in blocks for slate in ranked(block)]
+    # blocks know nothing of each other; most of their work is done without Python's lock, so two cores share it
+    with ThreadPoolExecutor(THREADS, "rank") as pool:
+        found = [slate for slates in pool.map(ranked, blocks) for slate in slates]
+    timer("wait")
+    return found
 
 
 def _slates(

@@ -84,13 +84,14 @@ def timed_step(world: Any, users: Any, events: Any, policy: Any) -> Any:
 
 
 def _stage_timer() -> Callable[[str], None]:
-    last = time.perf_counter()
+    # the step may work in several threads: each has a clock, and its "wait" only sets it
+    last = {threading.get_ident(): time.perf_counter()}
 
     def ended(stage: str) -> None:
-        nonlocal last
-        now = time.perf_counter()
-        _stage(stage).observe(now - last)
-        last = now
+        now, mine = time.perf_counter(), threading.get_ident()
+        if stage != "wait":
+            _stage(stage).observe(now - last.get(mine, now))
+        last[mine] = now
 
     return ended
 
