@@ -77,7 +77,7 @@ class ReleaseStorage:
     # ----------------------------------------------------------------------------------------------
     def save_statistics(self, tallies: Tallies, sequence: int, created_ts: int, *, whole: bool) -> Base:
         """Writes a statistics file; where it is, its hash and its size."""
-        data = tallies_to_bytes(tallies)
+        data = tallies_to_bytes(tallies, "" if whole or self._base is None else self._base[0])
         digest = sha256(data).hexdigest()
         path = f"statistics/{sequence:010d}-{created_ts}-{digest[:16]}.safetensors"
         uri = self._write(path, data)
@@ -188,8 +188,9 @@ class ReleaseStorage:
         return str(fs.unstrip_protocol(full))
 
 
-def tallies_to_bytes(tallies: Tallies) -> bytes:
-    """Neighbours go without their empty places: most items have few."""
+def tallies_to_bytes(tallies: Tallies, base: str = "") -> bytes:
+    """Neighbours go without their empty places: most items have few. `base`: sha256 of what they are a difference
+    from, so that a file says by itself what else it takes."""
     there = tallies.neighbours != 0
     arrays = {
         "steps": tallies.steps,
@@ -204,6 +205,7 @@ def tallies_to_bytes(tallies: Tallies) -> bytes:
         "as_of": tallies.as_of,
         "half_lives_ms": HALF_LIVES_MS.tolist(),
         "priors": asdict(tallies.priors),
+        "base": base,
     }
     return _to_bytes(arrays, meta)
 
@@ -225,6 +227,13 @@ def tallies_from_bytes(data: bytes, name: str) -> Tallies:
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ReleaseDamaged(f"Release {name} is no statistics release ({error!r}).") from error
+
+
+def base_of(data: bytes, name: str) -> str | None:
+    """The sha256 of the whole set that a statistics file is a difference from, "" if it is one; None in files of
+    before 0.2, which do not say. Raises ReleaseDamaged."""
+    base: str | None = _from_bytes(data, f"release {name}")[1].get("base")
+    return base
 
 
 def _to_bytes(arrays: Arrays, meta: Mapping[str, Any]) -> bytes:

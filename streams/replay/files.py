@@ -1,0 +1,123 @@
+"""Replay from files: items, a log, and the step. No services.
+
+In: files, a Span, the settings. Out: users on the shelf, recommendations in the recording, a Tally. All items are there
+from the first event on, and the statistics stand still: those of one release, or none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from recsys.step import Incoming
+from recsys.world import World
+from streams.records.files import Format, Source
+from streams.replay.errors import ReplayError
+from streams.replay.pinned import pinned_statistics
+from streams.replay.player import Player
+from streams.replay.rows import Faults, events_of, items_of
+from streams.replay.span import Span
+from streams.replay.stock import file_world
+from streams.replay.watching import Watch
+from streams.settings import Settings
+
+BATCH = 2048
+"""Events of one step. It changes the speed and the memory, never the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What to replay. `user`: only the log of this user."""
+
+    items: Sequence[str]
+    events: Sequence[str]
+    format: Format | None = None
+    release: str | None = None
+    user: str | None = None
+
+
+def replay_files(
+    sources: Sources,
+    settings: Settings,
+    player: Player,
+    span: Span,
+    watch: Watch,
+    *,
+    strict: bool = False,
+    batch: int = BATCH,
+) -> World:
+    """Replays; the World it used. Raises Unreadable, ReplayError, ReleaseUnusable, ModelMissing."""  # fmt: skip
+    faults = Faults(player.tally, watch.say, strict=strict)
+    items = items_of(sources.items, settings.max_record_bytes, faults, sources.format, _shown(watch))
+    if not items:
+        watch.say(f"There are no items in {', '.join(sources.items)}: recommendations will be empty.")
+    statistics = pinned_statistics(settings, sources.release) if sources.release else None
+    world = file_world(settings, items, statistics, watch.steps("encoding texts"))
+    del items
+    before = player.tally.refused.total()
+    events = events_of(
+        sources.events, settings.kafka_partitions, settings.max_record_bytes, faults, sources.format, _shown(watch)
+    )
+    chosen = _chosen(events, sources.user, player, span)
+    started = time.perf_counter()
+    while part := list(islice(chosen, batch)):
+        player.play(world, [one for one, _ in part], None if span.since is None else [kept for _, kept in part])
+        watch.tick(player.tally.events)
+    player.tally.seconds = time.perf_counter() - started
+    faults.finish()
+    if (mark := span.missing()) is not None:
+        raise ReplayError(f"There is no {mark} in {', '.join(sources.events)}. Give the event_id of one of its rows.")
+    if not player.tally.events:
+        watch.say(_nothing(sources.events, player, before))
+    return world
+
+
+def _chosen(
+    events: Iterator[Incoming], user: str | None, player: Player, span: Span
+) -> Iterator[tuple[Incoming, bool]]:
+    """The events of the span, each with whether what it causes is written."""
+    latest = -(2**63)
+    tally, whole = player.tally, span.whole
+    for one in events:
+        event = one.event
+        if event.ts < latest:
+            tally.unsorted += 1
+        else:
+            latest = event.ts
+        if user is not None and event.user_id != user:
+            if span.until is not None and event.event_id == span.until.event_id:
+                span.found_until = True
+                return
+            continue
+        if whole:
+            yield one, True
+        elif span.applies(event):
+            yield one, span.records(event)
+        if span.over:
+            return
+
+
+def _shown(watch: Watch) -> _Show:
+    return _Show(watch)
+
+
+class _Show:
+    """Tells the bar of each file that is opened."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def __call__(self, source: Source) -> None:
+        self._watch.task(source.name, source.size, source.position)
+
+
+def _nothing(paths: Sequence[str], player: Player, before: int) -> str:
+    refused = player.tally.refused.total() - before
+    if not refused:
+        return f"There are no events in {', '.join(paths)}: nothing to replay."
+    hint = ""
+    if player.tally.refused["not_utf8"]:
+        hint = " If the file is UTF-16, convert it first: `iconv -f UTF-16 -t UTF-8`."
+    return f"None of the {refused:,} rows of {', '.join(paths)} is an event.{hint}"

@@ -1,0 +1,96 @@
+"""Player: batches of events through the step, with users on a shelf and recommendations into a recording.
+
+In: a World and events in the order of their log, cut anywhere. Out: what the run comes to, as a Tally. An event that
+the step cannot apply is left out and counted, as the worker does: the batch is then tried event by event.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from recsys.policy import Policy
+from recsys.recommend import Timer, untimed
+from recsys.step import Incoming, StepResult, step
+from recsys.world import World
+from streams.replay.recording import Recording
+from streams.replay.shelf import Shelf
+
+STEP_FAILED = "step_failed"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a replay has done so far. `refused`: dead letters by reason; `unsorted`: events earlier than one before
+    them in their user's... log as a whole; `unknown_items`: interactions with items that the catalogue lacks."""
+
+    events: int = 0
+    recommendations: int = 0
+    receipts: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    unsorted: int = 0
+    unknown_items: int = 0
+    seconds: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "events": self.events,
+            "recommendations": self.recommendations,
+            "receipts": self.receipts,
+            "dead_letters": dict(sorted(self.refused.items())),
+            "unsorted": self.unsorted,
+            "unknown_items": self.unknown_items,
+            "seconds": round(self.seconds, 3),
+            "events_per_second": round(self.events / self.seconds, 1) if self.seconds else None,
+        }
+
+
+@dataclass(slots=True)
+class Player:
+    """`since_ms`: recommendations for earlier events are made and not recorded."""
+
+    policy: Policy
+    shelf: Shelf
+    recording: Recording
+    tally: Tally = field(default_factory=Tally)
+    timer: Timer = untimed
+
+    def play(self, world: World, events: Sequence[Incoming], recorded: Sequence[bool] | None = None) -> None:
+        """Applies `events`. `recorded`: for each event whether what it causes is written; None: all."""
+        users = self.shelf.take(dict.fromkeys(one.event.user_id for one in events))
+        try:
+            self._keep(step(world, users, events, self.policy, self.timer), recorded)
+        except Exception:
+            self._one_by_one(world, users, events, recorded)
+        self.tally.events += len(events)
+        rows = world.catalogue.row_of
+        self.tally.unknown_items += sum(
+            1 for one in events if one.event.type == "interaction" and one.event.item_id not in rows
+        )
+
+    def _one_by_one(
+        self, world: World, users: Mapping[str, Any], events: Sequence[Incoming], recorded: Sequence[bool] | None
+    ) -> None:
+        for at, one in enumerate(events):
+            try:
+                result = step(world, self.shelf.take([one.event.user_id]), [one], self.policy)
+            except Exception as error:
+                self.tally.refused[STEP_FAILED] += 1
+                place = f"partition {one.partition}, offset {one.offset}"
+                self.tally.failures.append(f"{place}: the step raised {type(error).__name__} on it")
+            else:
+                self._keep(result, None if recorded is None else recorded[at : at + 1])
+
+    def _keep(self, result: StepResult, recorded: Sequence[bool] | None) -> None:
+        for message in result.messages:
+            if recorded is not None and not recorded[message.source]:
+                continue
+            if message.topic == "recommendations":
+                self.recording.add(message.value)
+                self.tally.recommendations += 1
+            elif message.topic == "receipts":
+                self.tally.receipts += 1
+        self.shelf.put(result.users)
