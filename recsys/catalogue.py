@@ -75,6 +75,7 @@ class Catalogue:
     order: Ints  # place of the row's item_id among all ids: the tie-break of every sort
     sorted_keys: npt.NDArray[np.uint64]
     sorted_rows: Ints
+    slots: Ints  # [a power of two]: a live row whose key ends in the slot's number, -1 for none
     ids: list[str]  # sorted
     id_rows: Ints
     category_names: Names
@@ -90,7 +91,7 @@ class Catalogue:
             alive=np.zeros(0, bool), available=np.zeros(0, bool), help=np.zeros(0, bool),
             price=np.zeros(0), currency=none, categories=np.zeros((0, CATEGORIES), np.int32),
             brand=none, published=np.zeros(0, np.int64), expires=np.zeros(0, np.int64), order=none,
-            sorted_keys=np.zeros(0, np.uint64), sorted_rows=none, ids=[], id_rows=none,
+            sorted_keys=np.zeros(0, np.uint64), sorted_rows=none, slots=np.full(1, -1, np.int32), ids=[], id_rows=none,
             category_names=Names(), brand_names=Names(), currency_names=Names(), content=0,
         )  # fmt: skip
 
@@ -106,8 +107,17 @@ class Catalogue:
         """int32 like `keys`: the live row of each item key, -1 where the catalogue has none."""
         if not len(self.sorted_keys):
             return np.full(keys.shape, -1, np.int32)
-        at = np.minimum(np.searchsorted(self.sorted_keys, keys), len(self.sorted_keys) - 1)
-        return np.where(self.sorted_keys[at] == keys, self.sorted_rows[at], np.int32(-1))
+        # keys are hashes: nearly every row stands in the slot that its last bits name, the others are searched for
+        rows: Ints = self.slots.take((keys & np.uint64(len(self.slots) - 1)).astype(np.intp))
+        found = self.keys.take(rows, mode="wrap") == keys
+        found &= rows >= 0
+        rows[~found] = -1
+        missing = np.flatnonzero((keys > 0) & ~found)
+        if len(missing):
+            wanted = keys.ravel()[missing]
+            at = np.minimum(np.searchsorted(self.sorted_keys, wanted), len(self.sorted_keys) - 1)
+            rows.ravel()[missing] = np.where(self.sorted_keys[at] == wanted, self.sorted_rows[at], np.int32(-1))
+        return rows
 
     def offerable(self, now_ms: int) -> Bools:
         """bool[rows]: alive, available and not expired at `now_ms`."""
@@ -194,6 +204,7 @@ class Catalogue:
         changed |= {
             "ids": ids, "id_rows": id_rows, "order": order,
             "sorted_keys": changed["keys"][live][by_key], "sorted_rows": live[by_key],
+            "slots": _slots(changed["keys"], live),
         }  # fmt: skip
         return replace(self, **changed)
 
@@ -212,6 +223,13 @@ class Catalogue:
             ids.insert(at, item.item_id)
             rows = np.insert(rows, at, row_of[item.item_id])
         return ids, rows.astype(np.int32)
+
+
+def _slots(keys: npt.NDArray[np.uint64], live: Ints) -> Ints:
+    """Four slots or more a live row, so that one in ten at most finds its slot taken."""
+    slots = np.full(1 << (4 * len(live)).bit_length(), -1, np.int32)
+    slots[(keys[live] & np.uint64(len(slots) - 1)).astype(np.intp)] = live
+    return slots
 
 
 def same_text(old: Item, new: Item) -> bool:

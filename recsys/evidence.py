@@ -20,8 +20,7 @@ PAST = 24
 SPAN = PAST + RECENT
 
 _RECENT = np.dtype([("key", "<u8"), ("ts", "<u4"), ("weight", "<f2")])
-_NO_HISTORY = bytes(8 * PAST)
-_NO_RECENT = bytes(_RECENT.itemsize * RECENT)
+_PAST, _NEWEST = 8 * PAST, _RECENT.itemsize * RECENT  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +38,8 @@ def evidence_of(
 ) -> Evidence:
     """`table` is `code_weights(policy)`. Decay is by half-life in event time; what lies ahead of it is not decayed."""
     b = len(users)
-    past = np.frombuffer(b"".join([(_NO_HISTORY + u.history[-8 * PAST :])[-8 * PAST :] for u in users]), "<u8").reshape(
-        b, PAST
-    )
-    size = _RECENT.itemsize * RECENT
-    recent = np.frombuffer(b"".join([(_NO_RECENT + u.recent)[-size:] for u in users]), _RECENT).reshape(b, RECENT)
+    past = np.frombuffer(b"".join([u.history[-_PAST:].rjust(_PAST, b"\0") for u in users]), "<u8").reshape(b, PAST)
+    recent = np.frombuffer(b"".join([u.recent.rjust(_NEWEST, b"\0") for u in users]), _RECENT).reshape(b, RECENT)
 
     packed = np.concatenate([past & np.uint64((1 << 52) - 1), recent["key"]], axis=1)
     keys = packed & np.uint64(KEY_MASK)

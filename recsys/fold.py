@@ -10,9 +10,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from recsys.actions import weigh
 from recsys.keys import item_key
-from recsys.policy import Policy
 from recsys.user import (
     EPOCH_2000_S,
     HISTORY,
@@ -37,35 +35,39 @@ from schemas.events import Forget, Impression, Interaction, ProfileEdit, Traits
 _LATEST_S = 2**32 - 1
 _ROW = RECENT_ROW.size
 _HISTORY_LATEST = (1 << 12) - 1
+_HISTORY_BYTES = 8 * HISTORY
 
 
 def event_seconds(ts_ms: int) -> int:
     """Event time in whole seconds, clamped to what a row can hold (1970 to 2106)."""
-    return min(max(ts_ms // 1000, 0), _LATEST_S)
+    seconds = ts_ms // 1000
+    return seconds if 0 <= seconds <= _LATEST_S else (0 if seconds < 0 else _LATEST_S)
 
 
-def touch_session(user: User, ts_s: int, session_id: str | None, policy: Policy) -> None:
-    """A session ends with another session_id, or after a gap without events."""
-    other = session_id is not None and user.session_id is not None and session_id != user.session_id
-    if other or ts_s - user.last_s > policy.session_gap_minutes * 60:
+def touch_session(user: User, ts_s: int, session_id: str | None, gap_s: float) -> None:
+    """A session ends with another session_id, or after a gap of more than `gap_s` seconds without events."""
+    if ts_s - user.last_s > gap_s:
         user.session_start_s = ts_s
     if session_id is not None:
+        if user.session_id is not None and session_id != user.session_id:
+            user.session_start_s = ts_s
         user.session_id = session_id[:64]
-    user.last_s = max(user.last_s, ts_s)
+    if ts_s > user.last_s:
+        user.last_s = ts_s
 
 
-def fold_interaction(user: User, event: Interaction, policy: Policy) -> None:
-    """Adds a row of evidence; the oldest recent row, if that overflows, moves into history."""
-    code, weight = weigh(event.action, event.value, policy)
-    ts_s = event_seconds(event.ts)
-    user.recent += RECENT_ROW.pack(item_key(event.item_id) | code << 48, ts_s, weight)
-    user.recent_ids += (event.event_id,)
-    if len(user.recent_ids) > RECENT:
-        packed, old_s, _ = RECENT_ROW.unpack_from(user.recent)
-        user.recent = user.recent[_ROW:]
-        remember(user, user.recent_ids[0])
-        user.recent_ids = user.recent_ids[1:]
+def fold_interaction(user: User, event: Interaction, ts_s: int, code: int, weight: float) -> None:
+    """Adds a row of evidence; the oldest recent row, if that overflows, moves into history. `code` and `weight` are
+    `recsys.actions.weigh` of the event."""
+    recent = user.recent + RECENT_ROW.pack(item_key(event.item_id) | code << 48, ts_s, weight)
+    ids = (*user.recent_ids, event.event_id)
+    if len(ids) > RECENT:
+        packed, old_s, _ = RECENT_ROW.unpack_from(recent)
+        recent = recent[_ROW:]
+        remember(user, ids[0])
+        ids = ids[1:]
         user.history = _into_history(user.history, packed, old_s)
+    user.recent, user.recent_ids = recent, ids
     if event.text:
         add_words(user, event.event_id, ts_s, event.text)
 
@@ -78,8 +80,11 @@ def _into_history(history: bytes, packed: int, ts_s: int) -> bytes:
         at = history.find(key, at + 1)
     if at >= 0:
         history = history[:at] + history[at + 8 :]
-    steps = min(max((ts_s - EPOCH_2000_S) // HISTORY_STEP_S, 0), _HISTORY_LATEST)
-    return (history + HISTORY_ROW.pack(packed | steps << 52))[-8 * HISTORY :]
+    steps = (ts_s - EPOCH_2000_S) // HISTORY_STEP_S
+    if not 0 <= steps <= _HISTORY_LATEST:
+        steps = 0 if steps < 0 else _HISTORY_LATEST
+    history += HISTORY_ROW.pack(packed | steps << 52)
+    return history if len(history) <= _HISTORY_BYTES else history[-_HISTORY_BYTES:]
 
 
 def add_words(user: User, event_id: str, ts_s: int, text: str) -> None:

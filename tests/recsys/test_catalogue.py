@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.catalogue import Catalogue
+from recsys.keys import item_keys
 from recsys.world import World
 from schemas.items import Item, Withdrawn
 
@@ -34,7 +35,19 @@ def test_the_version_and_the_contents_depend_on_the_last_state_alone(changes, cu
     assert catalogue.ids == sorted(i.item_id for i in live)
     assert [catalogue.items[r] for r in catalogue.id_rows] == sorted(live, key=lambda i: i.item_id)
     assert (catalogue.rows_of_keys(catalogue.keys[catalogue.id_rows]) == catalogue.id_rows).all()
+    gone = [c.item_id for c in last.values() if isinstance(c, Withdrawn)]
+    assert (catalogue.rows_of_keys(item_keys([*gone, "never-was"])) == -1).all()
     assert sorted(np.flatnonzero(catalogue.alive)) == sorted(catalogue.row_of.values())
+
+
+def test_every_key_finds_its_row_also_where_slots_collide():
+    items = [Item(item_id=f"i{n}", title="t") for n in range(3000)]
+    catalogue, _, _ = Catalogue.empty().updated(items)
+    rows = catalogue.rows_of_keys(catalogue.keys.reshape(30, 100))
+    assert rows.shape == (30, 100)
+    assert rows.ravel().tolist() == list(range(3000))
+    assert (np.bincount((catalogue.keys & np.uint64(len(catalogue.slots) - 1)).astype(int)) > 1).any()
+    assert (catalogue.rows_of_keys(item_keys(f"x{n}" for n in range(3000))) == -1).all()
 
 
 def test_a_price_change_keeps_the_row_and_its_vector(world: World):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recsys.actions import code_weights
 from recsys.evidence import evidence_of, seen_keys
@@ -180,3 +182,17 @@ def test_impressions_count_by_item(log):
 def test_event_ids_of_any_kind_come_back_from_the_codec(ids):
     user = User("u", recent=bytes(28), recent_ids=ids)
     assert decode_user("u", {k.encode(): v for k, v in encode_user(user).items()}).recent_ids == ids
+
+
+_LINES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+_HEXADECIMAL = st.text("0123456789abcdefABCDEF -", min_size=1, max_size=36)
+
+
+@given(
+    ids=st.lists(_LINES | _HEXADECIMAL | st.uuids().map(str), max_size=RECENT)
+    | st.lists(st.uuids().map(str), max_size=RECENT)
+    | st.integers(1, 20).flatmap(lambda n: st.lists(st.text("09af", min_size=n, max_size=n), max_size=RECENT))
+)
+def test_event_ids_of_any_shape_come_back_from_the_store(ids):
+    fields = {name.encode(): value for name, value in encode_user(User("u", recent_ids=tuple(ids))).items()}
+    assert decode_user("u", fields).recent_ids == tuple(ids)
