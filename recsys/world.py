@@ -91,6 +91,8 @@ class World:
         if fresh:
             whole = [joined(v, sketch(item_terms(catalogue.items[row]))) for row, v in fresh.items()]
             dense = dense.with_vectors(np.fromiter(fresh, np.int32, len(fresh)), np.stack(whole))
+        if fresh or catalogue.id_rows is not self.catalogue.id_rows:
+            dense = dense.ordered(catalogue.alive, catalogue.id_rows)
         world = replace(
             self,
             catalogue=catalogue,
@@ -113,13 +115,15 @@ class World:
     def settled(self) -> World:
         """The same World with its indexes rebuilt into their main parts. Seconds of work at 100,000 items."""
         alive = self.catalogue.alive
-        return replace(self, dense=self.dense.rebuilt(alive), lexical=self.lexical.rebuilt(alive))
+        return replace(
+            self, dense=self.dense.rebuilt(alive, self.catalogue.id_rows), lexical=self.lexical.rebuilt(alive)
+        )
 
     def adopting(self, settled: World) -> World:
         """This World with the main parts of `settled`, an earlier one of the same line that was rebuilt meanwhile."""
         return replace(
             self,
-            dense=self.dense.adopting(settled.dense, self.catalogue.alive),
+            dense=self.dense.adopting(settled.dense, self.catalogue.alive, self.catalogue.id_rows),
             lexical=self.lexical.adopting(settled.lexical),
         )
 
@@ -158,7 +162,12 @@ class World:
     @cached_property
     def catalogue_version(self) -> int:
         """The sum of the items' hashes modulo 2^64; an item whose vector is there counts with another multiple."""
+        return self.catalogue_version_with(())
+
+    def catalogue_version_with(self, rows: Sequence[int]) -> int:
+        """What `catalogue_version` would be if these rows, which have no vector, had one."""
         whole = self.catalogue.alive & self.dense.has[: self.catalogue.rows]
+        whole[list(rows)] = True
         vectors = self.catalogue.hashes[whole] * np.uint64(_MIX)
         return (self.catalogue.content + int(vectors.sum(dtype=np.uint64))) & (2**64 - 1)
 

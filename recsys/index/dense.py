@@ -2,7 +2,8 @@
 
 Immutable like all of the World: a frozen FAISS index over the rows that had vectors when it was built, and a short
 tail of newer rows that is searched exactly. When the tail grows, whoever builds Worlds calls `rebuilt` (off the hot
-path) and swaps. Up to `EXACT` vectors the main part is exact; above, it is IVF; on a GPU it stays exact.
+path) and swaps. Up to `EXACT` vectors all of it is one exact part, made anew with every change; above, the main part is
+IVF; on a GPU it stays exact.
 
 Results must not depend on how queries were batched. FAISS takes other code paths for other batch sizes, so exact
 search always runs in padded blocks of `BLOCK` queries, and IVF ranks its cells in such blocks and scans one query at a
@@ -75,16 +76,29 @@ class DenseIndex:
         """Whether the tail is long enough to pay for a rebuild."""
         return len(self.tail_rows) > max(_TAIL, len(self.main_rows) // 4)
 
-    def rebuilt(self, alive: npt.NDArray[np.bool_]) -> DenseIndex:
-        """The same contents in one main part without the dead rows."""
+    def ordered(self, alive: npt.NDArray[np.bool_], order: Ints) -> DenseIndex:
+        """The same contents as the set of live rows alone decides them, not the order in which they came: of equal
+        vectors a search gives the first. `order`: the live rows, in the order that counts."""
+        if np.count_nonzero(self.has & alive[: len(self.has)]) <= EXACT:
+            return self.rebuilt(alive, order)
+        return replace(self, tail_rows=order[np.isin(order, self.tail_rows)]) if len(self.tail_rows) else self
+
+    def rebuilt(self, alive: npt.NDArray[np.bool_], order: Ints | None = None) -> DenseIndex:
+        """The same contents in one main part without the dead rows. `order` as for `ordered`; None: as they came."""
         rows = np.flatnonzero(self.has & alive[: len(self.has)]).astype(np.int32)
+        if order is not None:
+            rows = order[self.has[order]].astype(np.int32)
         if not len(rows):
             return replace(self, main=None, main_rows=rows, tail_rows=rows)
         return replace(self, main=_build(self.vectors[rows], self.device), main_rows=rows, tail_rows=rows[:0])
 
-    def adopting(self, built: DenseIndex, alive: npt.NDArray[np.bool_]) -> DenseIndex:
+    def adopting(self, built: DenseIndex, alive: npt.NDArray[np.bool_], order: Ints | None = None) -> DenseIndex:
         """This index with the main part of `built`, an earlier one of the same line that was rebuilt meanwhile."""
+        if not len(self.tail_rows):
+            return self
         tail = np.setdiff1d(np.flatnonzero(self.has & alive[: len(self.has)]), built.main_rows).astype(np.int32)
+        if order is not None:
+            tail = order[np.isin(order, tail)].astype(np.int32)
         return replace(self, main=built.main, main_rows=built.main_rows, tail_rows=tail)
 
     def search(self, queries: Floats, k: int) -> Ints:

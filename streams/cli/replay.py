@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streams.cli.records import FileFormat
-from streams.cli.terminal import note, stop
+from streams.cli.terminal import connected, note, stop
 
 if TYPE_CHECKING:
     from streams.replay.span import Span
@@ -43,6 +43,12 @@ def replay(
         str | None, typer.Option(metavar="TS|EVENT_ID", help="Write only what later events cause.")
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="TS|EVENT_ID", help="Stop there.")] = None,
+    from_topic: Annotated[
+        bool, typer.Option("--from-topic", help="Read Kafka instead of files; the journal says which World served.")
+    ] = False,
+    tolerant: Annotated[
+        bool, typer.Option("--tolerant", help="Where a World cannot be made again, go on with the nearest and say so.")
+    ] = False,
     format: Annotated[FileFormat | None, typer.Option(help="What the files hold.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="End at the first row that is no record.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -51,10 +57,31 @@ def replay(
 
     Example: `headwater replay --items items.jsonl --events events.jsonl --out recs.jsonl`
     """
+    if from_topic:
+        with _problems(), connected() as (_place, settings):
+            _from_topic(settings, out, _span(since, until), tolerant, json)
+        return
     with _problems() as settings:
         if not items or not events:
             stop("Give --items and --events.")
         _from_files(settings, items, events, out, release, _span(since, until), format, strict, json)
+
+
+def _from_topic(settings: Settings, out: Path | None, span: Span, tolerant: bool, json: bool) -> None:
+    from streams.replay.player import Player
+    from streams.replay.recording import Recording
+    from streams.replay.shelf import Shelf
+    from streams.replay.topics import replay_topic
+    from streams.replay.watching import watching
+
+    with Recording() as recording, Shelf() as shelf, watching() as watch:
+        player = Player(settings.policy, shelf, recording)
+        replay_topic(settings, player, span, watch, tolerant=tolerant)
+        digest = recording.digest() if out is None else recording.write(out)
+        found = {"digest": digest, **player.tally.as_dict()}
+        for line in player.tally.failures:
+            note(line)
+    _print(found, json)
 
 
 def _from_files(

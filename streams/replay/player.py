@@ -24,7 +24,7 @@ STEP_FAILED = "step_failed"
 @dataclass(slots=True)
 class Tally:
     """What a replay has done so far. `refused`: dead letters by reason; `unsorted`: events earlier than one before
-    them in their user's... log as a whole; `unknown_items`: interactions with items that the catalogue lacks."""
+    them; `unknown_items`: interactions with items that the catalogue lacks when they come."""
 
     events: int = 0
     recommendations: int = 0
@@ -50,7 +50,7 @@ class Tally:
 
 @dataclass(slots=True)
 class Player:
-    """`since_ms`: recommendations for earlier events are made and not recorded."""
+    """Plays any number of batches into one shelf and one recording."""
 
     policy: Policy
     shelf: Shelf
@@ -60,31 +60,42 @@ class Player:
 
     def play(self, world: World, events: Sequence[Incoming], recorded: Sequence[bool] | None = None) -> None:
         """Applies `events`. `recorded`: for each event whether what it causes is written; None: all."""
-        users = self.shelf.take(dict.fromkeys(one.event.user_id for one in events))
+        homes: dict[str, int] = {}
+        for one in events:
+            if homes.setdefault(one.event.user_id, one.partition) != one.partition:
+                self._apart(world, events, recorded)
+                return
         try:
-            self._keep(step(world, users, events, self.policy, self.timer), recorded)
+            self._keep(step(world, self.shelf.take(homes), events, self.policy, self.timer), homes, recorded)
         except Exception:
-            self._one_by_one(world, users, events, recorded)
+            self._one_by_one(world, events, recorded)
         self.tally.events += len(events)
         rows = world.catalogue.row_of
         self.tally.unknown_items += sum(
             1 for one in events if one.event.type == "interaction" and one.event.item_id not in rows
         )
 
-    def _one_by_one(
-        self, world: World, users: Mapping[str, Any], events: Sequence[Incoming], recorded: Sequence[bool] | None
-    ) -> None:
+    def _apart(self, world: World, events: Sequence[Incoming], recorded: Sequence[bool] | None) -> None:
+        """A user on two partitions is two users, which one step cannot tell apart."""
+        for number in sorted({one.partition for one in events}):
+            places = [at for at, one in enumerate(events) if one.partition == number]
+            self.play(
+                world, [events[at] for at in places], None if recorded is None else [recorded[at] for at in places]
+            )
+
+    def _one_by_one(self, world: World, events: Sequence[Incoming], recorded: Sequence[bool] | None) -> None:
         for at, one in enumerate(events):
+            home = {one.event.user_id: one.partition}
             try:
-                result = step(world, self.shelf.take([one.event.user_id]), [one], self.policy)
+                result = step(world, self.shelf.take(home), [one], self.policy)
             except Exception as error:
                 self.tally.refused[STEP_FAILED] += 1
                 place = f"partition {one.partition}, offset {one.offset}"
                 self.tally.failures.append(f"{place}: the step raised {type(error).__name__} on it")
             else:
-                self._keep(result, None if recorded is None else recorded[at : at + 1])
+                self._keep(result, home, None if recorded is None else recorded[at : at + 1])
 
-    def _keep(self, result: StepResult, recorded: Sequence[bool] | None) -> None:
+    def _keep(self, result: StepResult, homes: Mapping[str, int], recorded: Sequence[bool] | None) -> None:
         for message in result.messages:
             if recorded is not None and not recorded[message.source]:
                 continue
@@ -93,4 +104,4 @@ class Player:
                 self.tally.recommendations += 1
             elif message.topic == "receipts":
                 self.tally.receipts += 1
-        self.shelf.put(result.users)
+        self.shelf.put(result.users, homes)

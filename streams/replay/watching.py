@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -53,10 +54,8 @@ class Watch:
             return
         self._shown = now
         rate = f"{done / (now - self._begun):,.0f}/s" if done and now > self._begun else ""
-        try:
+        with contextlib.suppress(ValueError):  # the file has been read and closed
             self.bars.update(self._task, completed=self._position(), rate=rate)
-        except ValueError:
-            pass  # the file has been read and closed
 
     def steps(self, name: str) -> Callable[[int, int], None]:
         """For work that counts itself: call it with (done, of how many)."""

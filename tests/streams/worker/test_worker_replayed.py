@@ -1,0 +1,125 @@
+"""What a worker recommended can be made again from the log: from Kafka, and where its World stood still, from files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import orjson
+import pytest
+
+from streams.replay.files import Sources, replay_files
+from streams.replay.player import Player
+from streams.replay.recording import Recording
+from streams.replay.shelf import Shelf
+from streams.replay.span import Span
+from streams.replay.topics import recorded, replay_topic
+from streams.replay.watching import watching
+from streams.settings import Settings
+
+pytestmark = pytest.mark.services
+
+
+def digest_of_the_topic(lab):
+    with Recording() as recording, watching() as watch:
+        recorded(lab.settings, recording, watch)
+        return recording.digest(), recording.kept
+
+
+def replayed(lab, **options):
+    """(digest, recommendations) of a replay from the topics of a lab."""
+    settings = lab.settings.model_copy(update={"encoder": "none", "data_dir": lab.folder})
+    with Recording(1 << 20) as recording, Shelf(30) as shelf, watching() as watch:
+        player = Player(settings.policy, shelf, recording)
+        replay_topic(settings, player, Span(), watch, batch=37, **options)
+        return recording.digest(), recording.kept
+
+
+def replayed_from_files(lab, items, events):
+    settings = Settings(encoder="none", data_dir=lab.folder, kafka_partitions=3, max_record_bytes=4096)
+    paths = []
+    for name, rows in (("items", items), ("events", events)):
+        path = lab.folder / f"{name}.jsonl"
+        path.write_bytes(b"".join(value + b"\n" for _, value in rows))
+        paths.append(str(path))
+    with Recording() as recording, Shelf() as shelf, watching() as watch:
+        player = Player(settings.policy, shelf, recording)
+        replay_files(Sources(paths[:1], paths[1:]), settings, player, Span(), watch)
+        return recording.digest(), recording.kept
+
+
+@pytest.fixture
+def crowd(shoppers):
+    """`crowd(n)`: a log of all that users do, as (key, value), with a record that is none now and then."""
+
+    def make(n, start=0):
+        made = []
+        for at, (key, value) in enumerate(shoppers(n, start=start), start):
+            event = json.loads(value)
+            if at % 9 == 8:
+                event |= {"type": "request", "k": 4, "query": "a blue lamp"}
+            elif at % 13 == 12:
+                event |= {"type": "chat", "text": ("a red shoe under 200 EUR", "not blue please")[at % 2]}
+            made.append((key, orjson.dumps(event)))
+            if at % 70 == 0:
+                made.append((key, b"not json"))
+        return made
+
+    return make
+
+
+def test_a_killed_worker_s_recommendations_are_those_of_a_replay_from_kafka_and_from_files(lab, items, crowd):
+    events = crowd(500)
+    lab.send(items, to="items")
+    lab.send(events)
+    for stage in ("save", "produce"):
+        killed = lab.worker(fault=f"after:{stage}:3", real=True)
+        assert killed.wait(60) == -signal.SIGKILL, lab.log()[-3000:]
+    lab.worker(real=True)
+    lab.until_done()
+    live = digest_of_the_topic(lab)
+    assert live[1] == sum(b"not json" not in value and b"forget" not in value for _, value in events)
+    assert replayed(lab) == live
+    assert replayed_from_files(lab, items, events) == live
+
+
+def learner(lab):
+    told = {
+        "HEADWATER_NAMESPACE": lab.settings.namespace,
+        "HEADWATER_KAFKA_BOOTSTRAP_SERVERS": str(lab.settings.kafka_bootstrap_servers),
+        "HEADWATER_REDIS_URL": lab.settings.redis_url.get_secret_value(),
+        "HEADWATER_DATA_DIR": str(lab.folder),
+        "HEADWATER_KAFKA_PARTITIONS": str(lab.settings.kafka_partitions),
+        "HEADWATER_MAX_RECORD_BYTES": str(lab.settings.max_record_bytes),
+        "HEADWATER_STATISTICS_INTERVAL_MS": "100",
+    }
+    with (lab.folder / "workers.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streams.cli", "learner", "--port", "0"],
+            env=os.environ | told, stdout=log, stderr=log,
+        )  # fmt: skip
+    lab.workers.append(process)
+
+
+def test_a_run_in_which_catalogue_and_statistics_changed_is_replayed_by_its_journal(lab, items, crowd):
+    lab.send(items[:25], to="items")
+    learner(lab)
+    first = lab.worker("worker-0", real=True)
+    lab.worker("worker-1", real=True)
+    for at in range(8):
+        lab.send(crowd(60, start=60 * at))
+        if not at:
+            lab.until(lambda: sum(lab.ends("releases").values()), "the first release")
+        lab.until_done(share=0.8)
+        changed = [(key, value.replace(b"no ", b"nr %d " % at)) for key, value in items[at : at + 3]]
+        lab.send([*changed, *items[25 + at : 26 + at], (items[24 - at][0], None)], to="items")
+        if at == 4:
+            os.kill(first.pid, signal.SIGKILL)
+            first.wait()
+    lab.until_done()
+    worlds = {orjson.loads(one.value)["world"]["statistics_id"] for one in lab.published("recommendations")}
+    assert len(worlds) > 3, "the World changed while it served"
+    assert replayed(lab) == digest_of_the_topic(lab)
