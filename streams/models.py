@@ -70,8 +70,10 @@ def encoder_path(name: str) -> str:
     return str(found[0].parent)
 
 
-def load_models(settings: Settings) -> Models:
-    """What a worker or a replay needs. The encoder goes on loading for seconds; raises ModelMissing with what to do."""
+def load_models(settings: Settings, *, ahead: bool = True) -> Models:
+    """What a worker or a replay needs. Raises ModelMissing with what to do.
+
+    `ahead`: the encoder for queries begins to load now, on a thread, for seconds; else when the first text comes."""
     device = pick_device(settings.device)
     limit_threads(settings.torch_threads)
     if settings.encoder == "none":
@@ -83,7 +85,7 @@ def load_models(settings: Settings) -> Models:
         encoder_id, dim = identity(folder)
     except EncoderNotFound as error:
         raise ModelMissing(str(error)) from error
-    return Models(encoder_id, dim, _Loading(folder, device), device)
+    return Models(encoder_id, dim, _Loading(folder, device) if ahead else _Later(folder, device), device)
 
 
 class _Loading:
@@ -103,3 +105,18 @@ class _Loading:
 
     def __call__(self, text: str) -> Any:
         return self._encoder.result().encode_query(text)
+
+
+class _Later:
+    """An encoder for queries that is loaded when the first text comes: nobody waits for one that is not needed."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        self._where = folder, device
+        self._encoder: Any = None
+
+    def __call__(self, text: str) -> Any:
+        if self._encoder is None:
+            from recsys.encoder import TextEncoder
+
+            self._encoder = TextEncoder(*self._where)
+        return self._encoder.encode_query(text)

@@ -48,19 +48,49 @@ def chat(
             consumer.close()
 
 
+Files = Annotated[list[str] | None, typer.Option(metavar="FILE", help="With --at: instead of Kafka; may be repeated.")]
+
+
 @profiles.command("show")
-def show_profile(user: Annotated[str, typer.Argument(help="Id of the user.")], json: AsJson = False) -> None:
+def show_profile(
+    user: Annotated[str, typer.Argument(help="Id of the user.")],
+    at: Annotated[
+        str | None, typer.Option(metavar="TS|EVENT_ID", help="As of then: the user's log is replayed up to there.")
+    ] = None,
+    items: Files = None,
+    events: Files = None,
+    json: AsJson = False,
+) -> None:
     """Show a user's profile in plain sentences, and the state kept beside it.
 
-    Example: `headwater profile show anna`, or `headwater profile show anna --json`
+    Example: `headwater profile show anna`, or `headwater profile show anna --json`, or
+    `headwater profile show anna --at 2026-11-01T12:00:00Z`, or
+    `headwater profile show anna --at e-17 --items items.jsonl --events events.jsonl`
     """
     import orjson
 
+    from streams.records.show import portrait_page
+
+    if at is None and (items or events):
+        stop("--items and --events go with --at: without it the profile is the one that is kept now.")
+    if at is None:
+        found = _kept(user)
+    else:
+        from streams.cli.replay import profile_at
+
+        found = profile_at(user, at, items, events)
+    if json:
+        print(orjson.dumps(found).decode())
+    else:
+        console().print(portrait_page(found))
+
+
+def _kept(user: str) -> dict[str, Any]:
+    """The portrait of a user as the store has it now."""
     from recsys.user import UnknownUserVersion
     from schemas.topics import TOPICS
     from streams.records.portrait import portrait
     from streams.records.read import partitions_of
-    from streams.records.show import portrait_page
     from streams.store.contract import StoreError
     from streams.store.redis import RedisStore
 
@@ -75,15 +105,11 @@ def show_profile(user: Annotated[str, typer.Argument(help="Id of the user.")], j
             fields = store.read_user(user, partitions)
             if not fields:
                 stop(f"Nothing is kept of user {user} in namespace {settings.namespace}.")
-            found = portrait(user, fields)
+            return portrait(user, fields)
         except (StoreError, UnknownUserVersion) as error:
             stop(str(error))
         finally:
             store.close()
-    if json:
-        print(orjson.dumps(found).decode())
-    else:
-        console().print(portrait_page(found))
 
 
 def _ask(user: str) -> str | None:

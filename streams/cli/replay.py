@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streams.cli.records import FileFormat
-from streams.cli.terminal import connected, note, stop
+from streams.cli.terminal import connected, console, note, stop
 
 if TYPE_CHECKING:
+    from streams.replay.recording import Recording
     from streams.replay.span import Span
     from streams.settings import Settings
 
-_FROM, _WHAT, _AFTER = "From files", "Both", "Afterwards"
+_FILES, _TOPIC, _BOTH, _AFTER = "From files", "From Kafka", "Either way", "What came out"
 
 
 def register(app: typer.Typer) -> None:
@@ -26,62 +27,144 @@ def register(app: typer.Typer) -> None:
 def replay(
     items: Annotated[
         list[str] | None,
-        typer.Option("--items", metavar="FILE", help="The catalogue: JSONL (.gz too), CSV, Parquet; may be repeated."),
+        typer.Option(
+            "--items", metavar="FILE", rich_help_panel=_FILES,
+            help="The catalogue: JSONL (.gz too), CSV or Parquet; may be repeated.",
+        ),
     ] = None,
     events: Annotated[
         list[str] | None,
-        typer.Option("--events", metavar="FILE", help="The log, in the order it is to be read; may be repeated."),
+        typer.Option(
+            "--events", metavar="FILE", rich_help_panel=_FILES,
+            help="The log, in the order in which it is to be applied; may be repeated.",
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where recommendations go.")] = None,
     release: Annotated[
         str | None,
         typer.Option(
-            "--release", metavar="R", help="Pin the statistics: a release's id, its file, or a file with its record."
+            "--release", metavar="R", rich_help_panel=_FILES,
+            help="Pin the statistics: a release's id, its file, or a file with its record. Without: none.",
         ),
     ] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TS|EVENT_ID", help="Write only what later events cause.")
-    ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TS|EVENT_ID", help="Stop there.")] = None,
+    format: Annotated[FileFormat | None, typer.Option(help="What the files hold.", rich_help_panel=_FILES)] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End at the first row that is no record.", rich_help_panel=_FILES)
+    ] = False,
     from_topic: Annotated[
-        bool, typer.Option("--from-topic", help="Read Kafka instead of files; the journal says which World served.")
+        bool,
+        typer.Option(
+            "--from-topic", rich_help_panel=_TOPIC,
+            help="The events topic, as it stands now, each stretch in the World that the journal names.",
+        ),
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", rich_help_panel=_TOPIC,
+            help="Compare with the recommendations topic; exit code 1 if they differ. Implies --from-topic.",
+        ),
     ] = False,
     tolerant: Annotated[
-        bool, typer.Option("--tolerant", help="Where a World cannot be made again, go on with the nearest and say so.")
+        bool,
+        typer.Option(
+            "--tolerant", rich_help_panel=_TOPIC,
+            help="Where a World cannot be made again, go on with the nearest one and say so.",
+        ),
     ] = False,
-    format: Annotated[FileFormat | None, typer.Option(help="What the files hold.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="End at the first row that is no record.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Send a log through the same step that runs live, and print the digest of what it recommends.
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="One recommendation a line.", rich_help_panel=_BOTH)
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TS|EVENT_ID", rich_help_panel=_BOTH,
+            help="Write only what later events cause. Earlier ones are applied all the same.",
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TS|EVENT_ID", rich_help_panel=_BOTH,
+            help="Stop there: behind the event of this id, or each user before their first event later than this time.",
+        ),
+    ] = None,
+    digest: Annotated[
+        str | None,
+        typer.Option("--digest", metavar="FILE", help="Print the digest of what --out wrote.", rich_help_panel=_AFTER),
+    ] = None,
+    explain_diff: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--explain-diff", metavar="A B", rich_help_panel=_AFTER,
+            help="Say where two files of --out part, and why.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_BOTH)] = False,
+) -> None:  # fmt: skip
+    """Send a log through the step that runs live, without services, and print the digest of what it recommends.
 
-    Example: `headwater replay --items items.jsonl --events events.jsonl --out recs.jsonl`
+    The order of the log is kept, also where it goes back in time; time is that of the events. Rows that are no records
+    are told by file and line, counted, and left out, as a worker would. Items count from the start, and the statistics
+    stand still; from Kafka, both are as the worker had them.
+
+    The digest is the sha256 of the lines without their `timing`, newlines included, ordered by record key (the user_id,
+    by its bytes) and within a key by the log, each rec_id once. The lines of --out stand in that order. It is the same
+    for the recommendations topic of the live run, on any number of partitions.
+
+    Examples: `headwater replay --items items.jsonl --events events.jsonl --out recs.jsonl`, or
+    `headwater replay --from-topic --since 2026-11-01T00:00:00Z --out recs.jsonl`, or `headwater replay --check`, or
+    `headwater replay --explain-diff monday.jsonl tuesday.jsonl`
     """
-    if from_topic:
+    if digest is not None:
+        with _problems():
+            _digest(digest, json)
+    elif explain_diff is not None:
+        with _problems():
+            _explain(*explain_diff, json)
+    elif from_topic or check:
+        if items or events or release:
+            stop("--items, --events and --release belong to a replay from files: leave out those, or --from-topic.")
+        if check and (since or until):
+            stop("--check compares the whole topic: leave out --since and --until.")
         with _problems(), connected() as (_place, settings):
-            _from_topic(settings, out, _span(since, until), tolerant, json)
-        return
-    with _problems() as settings:
+            _from_topic(settings, out, _span(since, until), tolerant, check, json)
+    else:
         if not items or not events:
-            stop("Give --items and --events.")
-        _from_files(settings, items, events, out, release, _span(since, until), format, strict, json)
+            stop("Name what to replay: --items FILE and --events FILE, or --from-topic.")
+        with _problems() as settings:
+            _from_files(settings, items, events, out, release, _span(since, until), format, strict, json)
 
 
-def _from_topic(settings: Settings, out: Path | None, span: Span, tolerant: bool, json: bool) -> None:
+def profile_at(user: str, at: str, items: list[str] | None, events: list[str] | None) -> dict[str, Any]:
+    """A user's portrait as of a place in the log, from files or, without them, from Kafka."""
+    from recsys.user import encode_user
+    from streams.kafka.partition import partition_of
+    from streams.records.portrait import portrait
+    from streams.replay.files import Sources, replay_files
     from streams.replay.player import Player
     from streams.replay.recording import Recording
     from streams.replay.shelf import Shelf
     from streams.replay.topics import replay_topic
     from streams.replay.watching import watching
 
+    if bool(items) != bool(events):
+        stop("Give both --items and --events, or neither to read Kafka.")
     with Recording() as recording, Shelf() as shelf, watching() as watch:
-        player = Player(settings.policy, shelf, recording)
-        replay_topic(settings, player, span, watch, tolerant=tolerant)
-        digest = recording.digest() if out is None else recording.write(out)
-        found = {"digest": digest, **player.tally.as_dict()}
-        for line in player.tally.failures:
-            note(line)
-    _print(found, json)
+        if items and events:
+            with _problems() as base:
+                # vectors say nothing about a profile
+                settings = base.model_copy(update={"encoder": "none"})
+                player = Player(settings.policy, shelf, recording)
+                replay_files(Sources(items, events, user=user), settings, player, _span(None, at), watch)
+                partitions = settings.kafka_partitions
+        else:
+            with _problems(), connected() as (_place, settings):
+                player = Player(settings.policy, shelf, recording)
+                partitions = replay_topic(settings, player, _span(None, at), watch, user=user)
+        found = shelf.take({user: partition_of(user, max(1, partitions))}).get(user)
+    if found is None:
+        stop(f"Nothing was known of user {user} at {at}.")
+    return portrait(user, {name.encode(): value for name, value in encode_user(found).items()})
 
 
 def _from_files(
@@ -105,11 +188,79 @@ def _from_files(
     with Recording() as recording, Shelf() as shelf, watching() as watch:
         player = Player(settings.policy, shelf, recording)
         world = replay_files(sources, settings, player, span, watch, strict=strict)
-        digest = recording.digest() if out is None else recording.write(out)
-        found = {"digest": digest, **player.tally.as_dict(), "world": world.names}
-        for line in player.tally.failures:
-            note(line)
+        found = _written(recording, out, player.tally) | {"world": world.names}
     _print(found, json)
+
+
+def _from_topic(settings: Settings, out: Path | None, span: Span, tolerant: bool, check: bool, json: bool) -> None:
+    from streams.replay.player import Player
+    from streams.replay.recording import Recording
+    from streams.replay.shelf import Shelf
+    from streams.replay.topics import recorded, replay_topic
+    from streams.replay.watching import watching
+
+    with Recording() as recording, Recording() as topic, Shelf() as shelf:
+        with watching() as watch:
+            player = Player(settings.policy, shelf, recording)
+            replay_topic(settings, player, span, watch, tolerant=tolerant)
+            if check:
+                recorded(settings, topic, watch)
+        found = _written(recording, out, player.tally)
+        if not check:
+            _print(found, json)
+            return
+        found["topic"] = {"digest": topic.digest(), "recommendations": topic.kept}
+        if found["digest"] == found["topic"]["digest"]:
+            _print(found | {"agree": True}, json)
+            return
+        _compare(topic, recording, ("the topic", "the replay"), json, found | {"agree": False})
+        raise typer.Exit(1)
+
+
+def _written(recording: Recording, out: Path | None, tally: Any) -> dict[str, Any]:
+    """The digest and the counts, after the lines were written."""
+    digest = recording.digest() if out is None else recording.write(out)
+    for line in tally.failures:
+        note(line)
+    return {"digest": digest, **tally.as_dict(), "recommendations": recording.kept}
+
+
+def _digest(path: str, json: bool) -> None:
+    import orjson
+
+    from streams.replay.recording import Recording
+    from streams.replay.written import read_into
+
+    with Recording() as recording:
+        read_into(recording, path)
+        found = {"digest": recording.digest(), "recommendations": recording.kept}
+    print(orjson.dumps(found).decode() if json else found["digest"])
+
+
+def _explain(a: str, b: str, json: bool) -> None:
+    from streams.replay.recording import Recording
+    from streams.replay.written import read_into
+
+    with Recording() as left, Recording() as right:
+        read_into(left, a)
+        read_into(right, b)
+        _compare(left, right, (a, b), json, {})
+
+
+def _compare(a: Recording, b: Recording, names: tuple[str, str], json: bool, found: dict[str, Any]) -> None:
+    import orjson
+
+    from streams.replay.compare import compared
+    from streams.replay.page import page
+    from streams.replay.why import as_dict
+
+    comparison = compared(a, b)
+    if json:
+        print(orjson.dumps(found | {"a": names[0], "b": names[1], **as_dict(comparison)}).decode())
+        return
+    if found:
+        _print(found, json)
+    console().print(page(comparison, *names))
 
 
 def _span(since: str | None, until: str | None) -> Span:
@@ -144,7 +295,7 @@ def _problems() -> Iterator[Settings]:
     except (ReplayError, Unreadable, ReleaseUnusable, ModelMissing) as error:
         stop(str(error))
     except OSError as error:
-        stop(f"{error.filename or 'a file'}: {error.strerror or error}")
+        stop(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
         note("stopped; nothing was written")
         raise typer.Exit(130) from None
@@ -159,6 +310,9 @@ def _print(found: dict[str, Any], json: bool) -> None:
     letters = ", ".join(f"{reason} {count:,}" for reason, count in found["dead_letters"].items()) or "none"
     rate = f", {found['events_per_second']:,.0f}/s" if found["events_per_second"] else ""
     print(f"digest           {found['digest']}")
+    if "topic" in found:
+        agree = "the same" if found["agree"] else "ANOTHER ONE"
+        print(f"of the topic     {found['topic']['digest']}, {agree}")
     print(f"recommendations  {found['recommendations']:,}")
     print(f"events           {found['events']:,}{rate}")
     print(f"dead letters     {letters}")

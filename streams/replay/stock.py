@@ -34,7 +34,7 @@ def file_world(
     settings: Settings, items: Mapping[str, Item], statistics: Statistics | None, progress: Progress
 ) -> World:
     """The World of these items, with the text encoder that the settings name. Raises ModelMissing."""
-    models = load_models(settings)
+    models = load_models(settings, ahead=False)
     stock = list(items.values())
     return empty_world(models).advanced(stock, vectors_of(settings, models, stock, progress), statistics).settled()
 

@@ -46,12 +46,12 @@ def replay_topic(
     tolerant: bool = False,
     user: str | None = None,
     batch: int = BATCH,
-) -> None:
-    """Replays; the shelf holds users under the partitions of the topic. Raises ReplayError, KafkaException."""
+) -> int:
+    """Replays; how many partitions the topic has. `user`: only this one's log. Raises ReplayError, KafkaException."""
     with Tape(settings, "events") as events:
         if not sum(events.ends.values()):
             watch.say(f"There are no events in namespace {settings.namespace}: nothing to replay.")
-            return
+            return len(events.ends)
         _is_whole(events, watch, tolerant)
         part = _range(settings, events, span)
         parts = stretches(settings, events, watch.say, tolerant=tolerant)
@@ -59,7 +59,7 @@ def replay_topic(
             home = partition_of(user, len(events.ends))
             parts = {home: parts.get(home, [])}
         wanted = {one.names["statistics_id"] for stretch in parts.values() for one in stretch}
-        models = load_models(settings)
+        models = load_models(settings, ahead=False)
         total = sum(end - events.lows[p] for p, end in events.ends.items() if p in parts)
         watch.task(f"events of {settings.namespace}", total, lambda: events.read)
         started = time.perf_counter()
@@ -67,6 +67,7 @@ def replay_topic(
             for group in _in_order(parts):
                 _play(group, events, worlds, player, part, user, batch, settings, watch, tolerant)
         player.tally.seconds = time.perf_counter() - started
+        return len(events.ends)
 
 
 def recorded(settings: Settings, recording: Recording, watch: Watch) -> None:
