@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b, file_digest
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ BLOCK = 32
 DESCRIPTION = 500
 ATTRIBUTES = 12
 _VALUE = 60
+_LOADING = Lock()
 _RECIPE = b"headwater-1"  # pooling, lengths, rounding: what else a vector depends on
 
 
@@ -45,18 +47,19 @@ class TextEncoder:
 
     def __init__(self, path: str | Path, device: str = "cpu") -> None:
         # importing it takes seconds, and many that import this module only need a text's hash
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils.logging import disable_progress_bar
-
-        disable_progress_bar()
-
+        # and of two threads that import or load at once one finds the library half made, or the other's default dtype
         folder = Path(path)
         self.encoder_id, self.dim = identity(folder)
         self._device = torch.device(device)
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        dtype = torch.bfloat16 if native_bfloat16(self._device) else torch.float32
-        model: Any = AutoModel.from_pretrained(str(folder), local_files_only=True, dtype=dtype)
-        self._model = model.to(self._device).eval()
+        with _LOADING:
+            from transformers import AutoModel, AutoTokenizer
+            from transformers.utils.logging import disable_progress_bar
+
+            disable_progress_bar()
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            dtype = torch.bfloat16 if native_bfloat16(self._device) else torch.float32
+            model: Any = AutoModel.from_pretrained(str(folder), local_files_only=True, dtype=dtype)
+            self._model = model.to(self._device).eval()
         positions = int(getattr(model.config, "max_position_embeddings", LENGTHS[-1]))
         self.lengths = tuple(n for n in LENGTHS if n <= positions)
         self._filler = self._tokenizer("")["input_ids"]

@@ -103,7 +103,7 @@ class Pace:
 
 def record_of(row: Row, kind: Kind, max_bytes: int) -> tuple[bytes | None, int | None, Malformed | None]:
     """(key, ts in ms of an event, what is wrong) of a row that could be read."""
-    key = _key(row.value, kind)
+    key = record_key(row.value, kind)
     if kind == "items":
         item = decode_item(key or NO_ID, row.value, max_bytes)
         return key, None, item if isinstance(item, Malformed) else None
@@ -111,7 +111,8 @@ def record_of(row: Row, kind: Kind, max_bytes: int) -> tuple[bytes | None, int |
     return (key, None, event) if isinstance(event, Malformed) else (key, event.ts, None)
 
 
-def _key(value: bytes, kind: Kind) -> bytes | None:
+def record_key(value: bytes, kind: Kind) -> bytes | None:
+    """The id that is the record's key on its topic; None where it has none."""
     try:
         found = orjson.loads(value)[ID_FIELD[kind]]
     except (ValueError, TypeError, KeyError):
