@@ -130,7 +130,7 @@ def test_where_two_replays_part_is_explained(headwater, log, make, tmp_path, mon
     first = said["first"][0]
     assert first["kind"] == "differs"
     assert first["fields"] == ["items"]
-    assert "propensity" in " ".join(first["why"])
+    assert "settings of the step" in " ".join(first["why"])
     assert said["differ"] > 40
     same = headwater("replay", "--explain-diff", str(a), str(a))
     assert "The same:" in same.stdout
