@@ -11,7 +11,7 @@ import sys
 import typer
 
 # one module of streams/cli a group; each has register(app)
-GROUPS = ("services", "roles", "records", "people", "schemas", "demo", "bench", "imports", "replay", "backtest")
+GROUPS = ("services", "roles", "records", "people", "schemas", "demo", "bench", "imports", "outcomes", "replay", "backtest")
 
 app = typer.Typer(
     name="headwater",
