@@ -3,11 +3,11 @@
 Immutable like all of the World: a frozen FAISS index over the rows that had vectors when it was built, and a short
 tail of newer rows that is searched exactly. When the tail grows, whoever builds Worlds calls `rebuilt` (off the hot
 path) and swaps. Up to `EXACT` vectors all of it is one exact part, made anew with every change; above, the main part is
-IVF; on a GPU it stays exact.
+IVF, and what a search finds depends on when that was built, too (`dated`); on a GPU it stays exact.
 
-Results must not depend on how queries were batched. FAISS takes other code paths for other batch sizes, so exact
-search always runs in padded blocks of `BLOCK` queries, and IVF ranks its cells in such blocks and scans one query at a
-time. The similarities returned order candidates only; features take their own from the vectors.
+Results must not depend on how queries were batched. FAISS loops over queries one by one below a number of them, and
+calls BLAS, whose last bits depend on the shape, from there on: here it always loops (on a GPU it goes its own way). The
+similarities returned order candidates only; features take their own from the vectors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 EXACT = 20_000
-BLOCK = 4
 PROBES = 48
 _TAIL = 1024
 _TRAIN_A_CELL = 48
@@ -28,8 +27,9 @@ _TRAIN_A_CELL = 48
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
-# below this many queries FAISS loops instead of calling BLAS, with other last bits; blocks are padded, so never
-faiss.cvar.distance_compute_blas_threshold = 1
+# below this many queries FAISS loops: always. A loop takes as long for a query as BLAS does in a full block of four, and
+# a quarter of it for a single one
+faiss.cvar.distance_compute_blas_threshold = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,11 @@ class DenseIndex:
         return replace(self, has=has, tail_rows=np.concatenate([self.tail_rows, rows.astype(np.int32)]))
 
     @property
+    def dated(self) -> bool:
+        """Whether the main part outlasts changes of the catalogue."""
+        return len(self.main_rows) > EXACT
+
+    @property
     def due(self) -> bool:
         """Whether the tail is long enough to pay for a rebuild."""
         return len(self.tail_rows) > max(_TAIL, len(self.main_rows) // 4)
@@ -79,7 +84,7 @@ class DenseIndex:
     def ordered(self, alive: npt.NDArray[np.bool_], order: Ints) -> DenseIndex:
         """The same contents as the set of live rows alone decides them, not the order in which they came: of equal
         vectors a search gives the first. `order`: the live rows, in the order that counts."""
-        if np.count_nonzero(self.has & alive[: len(self.has)]) <= EXACT:
+        if not self.dated or np.count_nonzero(self.has & alive[: len(self.has)]) <= EXACT:
             return self.rebuilt(alive, order)
         return replace(self, tail_rows=order[np.isin(order, self.tail_rows)]) if len(self.tail_rows) else self
 
@@ -94,8 +99,6 @@ class DenseIndex:
 
     def adopting(self, built: DenseIndex, alive: npt.NDArray[np.bool_], order: Ints | None = None) -> DenseIndex:
         """This index with the main part of `built`, an earlier one of the same line that was rebuilt meanwhile."""
-        if not len(self.tail_rows):
-            return self
         tail = np.setdiff1d(np.flatnonzero(self.has & alive[: len(self.has)]), built.main_rows).astype(np.int32)
         if order is not None:
             tail = order[np.isin(order, tail)].astype(np.int32)
@@ -145,20 +148,5 @@ def _build(vectors: Floats, device: str) -> Any:
 
 
 def _search(index: Any, queries: Floats, k: int) -> tuple[Floats, npt.NDArray[np.int64]]:
-    sims = np.empty((len(queries), k), np.float32)
-    ids = np.empty((len(queries), k), np.int64)
-    block = np.zeros((BLOCK, queries.shape[1]), np.float32)
-    ivf = isinstance(index, faiss.IndexIVFFlat)
-    for at in range(0, len(queries), BLOCK):
-        n = min(BLOCK, len(queries) - at)
-        block[:n] = queries[at : at + n]
-        block[n:] = 0
-        if ivf:
-            near, cells = index.quantizer.search(block, index.nprobe)
-            sims[at : at + n], ids[at : at + n] = index.search_preassigned(
-                np.ascontiguousarray(block[:n]), k, np.ascontiguousarray(cells[:n]), np.ascontiguousarray(near[:n])
-            )
-        else:
-            found = index.search(block, k)
-            sims[at : at + n], ids[at : at + n] = found[0][:n], found[1][:n]
-    return sims, ids
+    found: tuple[Floats, npt.NDArray[np.int64]] = index.search(np.ascontiguousarray(queries), k)
+    return found
