@@ -121,11 +121,14 @@ class World:
 
     def adopting(self, settled: World) -> World:
         """This World with the main parts of `settled`, an earlier one of the same line that was rebuilt meanwhile."""
-        return replace(
-            self,
-            dense=self.dense.adopting(settled.dense, self.catalogue.alive, self.catalogue.id_rows),
-            lexical=self.lexical.adopting(settled.lexical),
-        )
+        dense = self.dense
+        if len(dense.tail_rows) and settled.dense.dated >= dense.dated:  # else its own main part is newer
+            dense = self.with_main(settled.dense).dense
+        return replace(self, dense=dense, lexical=self.lexical.adopting(settled.lexical))
+
+    def with_main(self, main: DenseIndex) -> World:
+        """This World with the main part of an earlier one of the same line."""
+        return replace(self, dense=self.dense.adopting(main, self.catalogue.alive, self.catalogue.id_rows))
 
     @property
     def wasteful(self) -> bool:

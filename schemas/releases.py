@@ -51,7 +51,8 @@ class Release(Wire):
 class JournalEntry(Wire):
     """From `offset` of `partition` of the events topic on, this World was served.
 
-    `positions`: for each topic the World was built from, partition -> next offset. Replay reads to there.
+    `positions`: for each topic the World was built from, partition -> next offset. Replay reads to there. Of a large
+    catalogue also `items.index` and `item-vectors.index`: where its index was built, newer items apart.
     """
 
     partition: Count

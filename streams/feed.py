@@ -6,7 +6,8 @@ built, which is what the worker's journal writes down. The step takes `current()
 between batches and never inside one.
 
 A new World is built at most every `world_refresh_ms`; rebuilding an index takes seconds on a large catalogue, so it
-runs on a second thread and is adopted when it is ready.
+runs on a second thread and is adopted when it is ready. What such an index finds depends on when it was built; so how
+far the topics had been read then goes with the positions, under `items.index` and `item-vectors.index`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from streams.kafka.clients import consumer
 from streams.settings import Settings
 
 _TOPICS = ("items", "item-vectors", "releases")
+_INDEXED = ("items", "item-vectors")
 _POLL_S = 0.05
 _BULK = 5000
 log = structlog.get_logger("feed")
@@ -77,6 +79,7 @@ class Feed:
         self._stop = threading.Event()
         self._failure: str | None = None
         self._rebuild: Future[World] | None = None
+        self._rebuild_at = self._index_at = self._read_to()
         self._pool = ThreadPoolExecutor(1, "index-rebuild")
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
 
@@ -190,12 +193,21 @@ class Feed:
         ready = self._vectors.ready(next_world) if world.vector_dim else []
         if ready:
             next_world = next_world.advanced((), ready)
+        if next_world.dense.main is not world.dense.main:
+            self._index_at = self._read_to()
         next_world = self._settle(next_world)
         if next_world is world:
             return
         for warm in ("names", "popularity", "popular", "trending", "newest", "price_level", "whole_items"):
             getattr(next_world, warm)  # worked out here rather than in the first step that needs it
-        self._snapshot = Snapshot(next_world, {t: dict(p) for t, p in self._positions.items()})
+        self._show(next_world, self._read_to())
+
+    def _read_to(self) -> Positions:
+        return {topic: dict(places) for topic, places in self._positions.items()}
+
+    def _show(self, world: World, positions: Positions) -> None:
+        index = {f"{topic}.index": self._index_at[topic] for topic in _INDEXED} if world.dense.dated else {}
+        self._snapshot = Snapshot(world, {t: positions[t] for t in _TOPICS} | index)
         self._on_world(self._snapshot)
 
     def _statistics(self, world: World) -> Statistics | None:
@@ -213,18 +225,23 @@ class Feed:
         if self._rebuild is not None and self._rebuild.done():
             settled, self._rebuild = self._rebuild.result(), None
             world = world.adopting(settled)
+            if world.dense.main is settled.dense.main:
+                self._index_at = self._rebuild_at
         if self._rebuild is None:
             if world.wasteful:
+                self._index_at = self._read_to()
                 return world.compacted()
             if world.due and self._caught_up.is_set():
+                self._rebuild_at = self._read_to()
                 self._rebuild = self._pool.submit(world.settled)
         return world
 
     def _settle_first(self) -> None:
         """Before the worker is ready nobody waits: build the indexes at once."""
-        if self._snapshot.world.catalogue.rows:
-            self._snapshot = Snapshot(self._snapshot.world.settled(), self._snapshot.positions)
-            self._on_world(self._snapshot)
+        world, positions = self._snapshot.world, self._snapshot.positions
+        if world.catalogue.rows:
+            self._index_at = positions
+            self._show(world.settled(), positions)
 
 
 class _Vectors:

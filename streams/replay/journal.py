@@ -11,7 +11,7 @@ other Worlds. Then a later entry stands at an earlier offset: it, and not what i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -20,24 +20,32 @@ from streams.replay.errors import WorldGone
 from streams.replay.tape import Tape, sum_of
 from streams.settings import Settings
 
+Places = dict[str, dict[int, int]]
+_INDEX = ".index"
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
     """Offsets `start` to `end` (not included) of a partition, served by the World of these names.
 
-    `positions`: topic -> partition -> next offset, of the topics the World was built from."""
+    `positions`: topic -> partition -> next offset, of the topics the World was built from; `index`: the same, of its
+    index, where that is older than the World."""
 
     partition: int
     start: int
     end: int
     names: dict[str, str]
-    positions: dict[str, dict[int, int]]
+    positions: Places
+    index: Places
     ts: int
 
     @property
     def order(self) -> tuple[int, int]:
         """Worlds of one worker come in this order."""
         return sum_of(self.positions), self.ts
+
+    def same_world(self, other: Stretch) -> bool:
+        return self.names == other.names and self.index == other.index
 
     def __str__(self) -> str:
         return f"partition {self.partition} from offset {self.start} on"
@@ -74,19 +82,15 @@ def stretches(
 
 
 def _of(partition: int, entries: list[JournalEntry], end: int) -> list[Stretch]:
-    last = [entry.offset for entry in entries[1:]] + [max(end, 0)]
-    return [
-        Stretch(
-            partition,
-            entry.offset,
-            min(until, end),
-            entry.world.model_dump(),
-            {topic: {int(p): at for p, at in places.items()} for topic, places in entry.positions.items()},
-            entry.ts,
-        )
-        for entry, until in zip(entries, last, strict=True)
-        if entry.offset < end
-    ]
+    found = []
+    for entry, until in zip(entries, [entry.offset for entry in entries[1:]] + [end], strict=True):
+        places = {topic: {int(p): at for p, at in offsets.items()} for topic, offsets in entry.positions.items()}
+        index = {topic.removesuffix(_INDEX): at for topic, at in places.items() if topic.endswith(_INDEX)}
+        positions = {topic: at for topic, at in places.items() if not topic.endswith(_INDEX)}
+        names = entry.world.model_dump()
+        if entry.offset < end:
+            found.append(Stretch(partition, entry.offset, min(until, end), names, positions, index, entry.ts))
+    return found
 
 
 def _no_entries(
@@ -109,6 +113,4 @@ def _no_entries(
         return
     newest = others[-1]
     say(f"partition {partition}: the journal says nothing of it; taking the World of {newest}")
-    found[partition] = [
-        Stretch(partition, events.lows[partition], events.ends[partition], newest.names, newest.positions, newest.ts)
-    ]
+    found[partition] = [replace(newest, partition=partition, start=events.lows[partition], end=events.ends[partition])]

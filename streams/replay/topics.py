@@ -58,12 +58,12 @@ def replay_topic(
         if user is not None:
             home = partition_of(user, len(events.ends))
             parts = {home: parts.get(home, [])}
-        wanted = {one.names["statistics_id"] for stretch in parts.values() for one in stretch}
         models = load_models(settings, ahead=False)
         total = sum(end - events.lows[p] for p, end in events.ends.items() if p in parts)
         watch.task(f"events of {settings.namespace}", total, lambda: events.read)
         started = time.perf_counter()
-        with Worlds(settings, models, wanted, watch.say, tolerant=tolerant) as worlds:
+        every = [stretch for one in parts.values() for stretch in one]
+        with Worlds(settings, models, every, watch.say, tolerant=tolerant) as worlds:
             for group in _in_order(parts):
                 _play(group, events, worlds, player, part, user, batch, settings, watch, tolerant)
         player.tally.seconds = time.perf_counter() - started
@@ -138,8 +138,8 @@ def _in_order(parts: dict[int, list[Stretch]]) -> Iterator[list[Stretch]]:
     while heads:
         _, number, at = heapq.heappop(heads)
         group = [(number, at)]
-        names = parts[number][at].names
-        for other in [one for one in heads if parts[one[1]][one[2]].names == names]:
+        first = parts[number][at]
+        for other in [one for one in heads if parts[one[1]][one[2]].same_world(first)]:
             heads.remove(other)
             group.append((other[1], other[2]))
         heapq.heapify(heads)

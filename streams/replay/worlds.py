@@ -4,13 +4,14 @@ In: Stretches, in about the order of their Worlds. Out: the World of each: items
 the statistics release it names, from release storage. What comes out is compared with the names in the journal, the
 catalogue's hash among them, so that a World is the one that served or there is an error.
 
-A worker reads items and vectors side by side, so positions alone do not always say whether the vector of a text that
-changed twice was there: in such a case the hash of the catalogue decides.
+The index of a large catalogue was built some time before, from less: the line of Worlds passes there too, and keeps
+what it finds. A worker reads items and vectors side by side, so positions alone do not always say whether the vector
+of a text that changed twice was there: in such a case the hash of the catalogue decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy.typing as npt
 import orjson
 
 from recsys.encoder import content_hash, item_text, unpack
+from recsys.index.dense import DenseIndex
 from recsys.statistics import Statistics
 from recsys.world import World
 from schemas.decode import Malformed, decode_item
@@ -28,27 +30,36 @@ from streams.models import Models
 from streams.releases import ReleaseStorage, ReleaseUnusable
 from streams.replay.errors import WorldGone
 from streams.replay.journal import Stretch
-from streams.replay.tape import Tape
+from streams.replay.tape import Tape, sum_of
 from streams.settings import Settings
 from streams.worker.bootstrap import empty_world
 
 _LINES = 2
+_MAINS = 3
 _DOUBTS = 12  # vectors that may or may not have been there, for which all combinations are tried
 _MASK = (1 << 64) - 1
 Floats = npt.NDArray[np.float32]
 Positions = Mapping[str, Mapping[int, int]]
+Key = tuple[tuple[str, int, int], ...]
 
 
 class Worlds:
     """Use it as a context manager: it reads topics. `tolerant`: the nearest World will do, and `say` tells of it."""
 
     def __init__(
-        self, settings: Settings, models: Models, wanted: set[str], say: Callable[[str], None], *, tolerant: bool
+        self,
+        settings: Settings,
+        models: Models,
+        stretches: Sequence[Stretch],
+        say: Callable[[str], None],
+        *,
+        tolerant: bool,
     ) -> None:
-        """`wanted`: ids of all statistics releases that will be asked for."""
+        """`stretches`: all whose Worlds may be asked for."""
         self._settings, self._models, self._say, self._tolerant = settings, models, say, tolerant
         self._storage = ReleaseStorage.of(settings)
-        self._releases = _releases(settings, wanted)
+        self._releases = _releases(settings, {one.names["statistics_id"] for one in stretches})
+        self._indexes = {_key(one.index): one.index for one in stretches if one.index}
         self._lines: list[_Line] = []  # used last at the end
         self._told: set[str] = set()
 
@@ -62,18 +73,28 @@ class Worlds:
     def of(self, stretch: Stretch) -> World:
         """The World that served a Stretch. Raises WorldGone."""
         for line in self._lines:
-            if line.world.names == stretch.names:
+            if line.world.names == stretch.names and line.index == _key(stretch.index):
                 return line.world
-        line = self._line(stretch.positions)
+        line = self._line(stretch)
+        for key, places in sorted(self._indexes.items(), key=lambda one: sum_of(one[1])):
+            if key not in line.mains and line.is_before(places) and _before(places, stretch.positions):
+                line.advance(places, None, None)
+                line.keep(key)
         statistics = self._statistics(stretch, line.world)
         world = line.advance(stretch.positions, statistics, int(stretch.names["catalogue_version"], 16))
+        world = line.adopt(_key(stretch.index))
         if world.names != stretch.names:
             self._amiss(stretch, world)
         return world
 
-    def _line(self, positions: Positions) -> _Line:
-        """The line of Worlds that is nearest before these positions. Worlds of one line can only go forwards."""
-        before = [line for line in self._lines if line.is_before(positions)]
+    def _line(self, stretch: Stretch) -> _Line:
+        """The line of Worlds that is nearest before a Stretch. Worlds of one line can only go forwards."""
+        key = _key(stretch.index)
+        before = [
+            line
+            for line in self._lines
+            if line.is_before(stretch.positions) and (not key or key in line.mains or line.is_before(stretch.index))
+        ]
         line = max(before, key=lambda one: one.read) if before else None
         if line is None:
             line = _Line(self._settings, self._models)
@@ -134,6 +155,9 @@ class _Line:
         self._items, self._vectors = Tape(settings, "items"), Tape(settings, "item-vectors")
         self._at: dict[str, dict[int, int]] = {"items": {}, "item-vectors": {}}
         self.world = empty_world(models)
+        self.index: Key = ()
+        self.mains: dict[Key, DenseIndex] = {}
+        """Indexes as they were built at some place, the oldest first."""
         self._missing: dict[str, str] = {}  # item_id -> hash of the text that has no vector yet
         self._came: dict[str, dict[str, bytes]] = {}  # item_id -> hash -> vector, the newest last
         self._newest: dict[str, str] = {}  # item_id -> hash of its newest vector
@@ -147,14 +171,23 @@ class _Line:
         return self._items.read + self._vectors.read
 
     def is_before(self, positions: Positions) -> bool:
-        return all(
-            at <= positions.get(topic, {}).get(partition, 0)
-            for topic, places in self._at.items()
-            for partition, at in places.items()
-        )
+        return _before(self._at, positions)
 
-    def advance(self, positions: Positions, statistics: Statistics | None, version: int) -> World:
-        """The World at `positions`; `version`: the hash that its catalogue should have."""
+    def keep(self, key: Key) -> None:
+        """Builds the index anew from the World as it is, and keeps it for Worlds to come."""
+        self.mains[key] = self.world.dense.rebuilt(self.world.catalogue.alive, self.world.catalogue.id_rows)
+        if len(self.mains) > _MAINS:
+            del self.mains[next(iter(self.mains))]
+
+    def adopt(self, key: Key) -> World:
+        """The World with the index that was kept under `key`, or its own where none is named."""
+        self.index = key
+        if key in self.mains:
+            self.world = self.world.with_main(self.mains[key])
+        return self.world
+
+    def advance(self, positions: Positions, statistics: Statistics | None, version: int | None) -> World:
+        """The World at `positions`; `version`: the hash that its catalogue should have, None if nobody knows."""
         changes = []
         for message in self._until(self._items, "items", positions):
             item = decode_item(message.key(), message.value(), self._most)
@@ -174,7 +207,7 @@ class _Line:
         # a text that has its vector keeps it, whatever newer ones came: so most of these were there
         world = self._with(world, sure)
         for left_out in _subsets(doubtful):
-            if _version_with(world, doubtful, left_out) == version:
+            if version is None or _version_with(world, doubtful, left_out) == version:
                 break
         else:
             left_out = ()
@@ -222,6 +255,14 @@ class _Line:
         for item_id in vectors:
             del self._missing[item_id]
         return world.advanced((), list(vectors.items())) if vectors else world
+
+
+def _key(places: Positions) -> Key:
+    return tuple(sorted((topic, p, at) for topic, offsets in places.items() for p, at in offsets.items()))
+
+
+def _before(places: Positions, others: Positions) -> bool:
+    return all(at <= others.get(topic, {}).get(p, 0) for topic, offsets in places.items() for p, at in offsets.items())
 
 
 def _subsets(doubtful: Mapping[str, Any]) -> Any:

@@ -259,7 +259,8 @@ class Partition:
         if world is self._world:
             return self._note, []
         self._world = world
-        note = orjson.dumps(world.names, option=orjson.OPT_SORT_KEYS)
+        index = {topic: places for topic, places in positions.items() if topic.endswith(".index")}
+        note = orjson.dumps(world.names | index, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
         if note == self._note:
             return note, []
         now = time.time_ns() // 1_000_000
