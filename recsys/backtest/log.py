@@ -39,6 +39,7 @@ class Columns:
     item_before int32[n]: interactions with the item, by anybody, before this event
     start       int64[users]: where a user's slice of the chain begins
     chain       int32[c]: item rows of interactions, user by user, each in the order of time
+    again       bool[c]: the user had touched that item before
     """
 
     ts: NDArray[np.int64]
@@ -49,6 +50,7 @@ class Columns:
     item_before: NDArray[np.int32]
     start: NDArray[np.int64]
     chain: NDArray[np.int32]
+    again: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.ts)
@@ -58,19 +60,18 @@ UNKNOWN = -1
 OTHER = -2
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Interactions:
-    """The m interactions of a block, in order.
+    """The m interactions of a block, in order. What takes room is worked out when it is first asked for.
 
     user     int64[m]
     row      int64[m]: row of the item table, UNKNOWN for an item that it lacks
     ts       int64[m], ms
     weight   float32[m]
     place    int64[m]: index in the block's events
-    history  int64[m, HISTORY]: rows of the user's latest items before the event, newest last, -1 padded in front
-    seen     int64[s] rows, `seen_start` int64[m + 1]: all rows the user touched before each, repeats included
     repeat   bool[m]: the user had touched the item before
     user_before, item_before  int64[m]: interactions of the user, and with the item, before the event
+    chain, first  `Columns.chain`, and int64[m]: where the user's slice of it begins
     """
 
     user: Ints
@@ -78,25 +79,44 @@ class Interactions:
     ts: Ints
     weight: NDArray[np.float32]
     place: Ints
-    history: Ints
-    seen: Ints
-    seen_start: Ints
     repeat: NDArray[np.bool_]
     user_before: Ints
     item_before: Ints
+    chain: NDArray[np.int32]
+    first: Ints
 
     def __len__(self) -> int:
         return len(self.row)
 
-    @property
+    @cached_property
     def known(self) -> NDArray[np.bool_]:
         """bool[m]: the item is in the table."""
         return self.row >= 0
 
-    @property
+    @cached_property
+    def history(self) -> Ints:
+        """int64[m, HISTORY]: rows of the user's latest items before the event, newest last, -1 padded in front."""
+        back = np.arange(HISTORY, 0, -1)
+        there = self.user_before[:, None] >= back
+        history = np.full((len(self), HISTORY), -1, np.int64)
+        history[there] = self.chain[((self.first + self.user_before)[:, None] - back)[there]]
+        return history
+
+    @cached_property
+    def seen_start(self) -> Ints:
+        """int64[m + 1]: where each interaction's part of `seen` begins."""
+        return np.r_[0, np.cumsum(self.user_before)]
+
+    @cached_property
+    def seen(self) -> Ints:
+        """int64[s]: all rows the user touched before each interaction, one after the other, repeats included."""
+        at = np.arange(self.seen_start[-1]) - np.repeat(self.seen_start[:-1] - self.first, self.user_before)
+        return np.asarray(self.chain[at]).astype(np.int64)
+
+    @cached_property
     def line(self) -> Ints:
         """int64[s]: which interaction each entry of `seen` belongs to."""
-        return np.repeat(np.arange(len(self)), np.diff(self.seen_start))
+        return np.repeat(np.arange(len(self)), self.user_before)
 
 
 class LazyEvents(Sequence[Event]):
@@ -191,22 +211,10 @@ def interactions_of(columns: Columns, start: int, stop: int) -> Interactions:
     user = np.asarray(columns.user[start:stop])[place].astype(np.int64)
     before = np.asarray(columns.before[start:stop])[place]
     first = np.asarray(columns.start[user]) if len(user) else np.zeros(0, np.int64)
-
-    many = before
-    seen_start = np.r_[0, np.cumsum(many)]
-    at = np.arange(seen_start[-1]) - np.repeat(seen_start[:-1] - first, many)
-    seen = np.asarray(columns.chain[at]).astype(np.int64)
-    line = np.repeat(np.arange(len(touched)), many)
-    repeat = np.zeros(len(touched), bool)
-    repeat[line[(seen == touched[line]) & (seen >= 0)]] = True
-
-    back = np.arange(HISTORY, 0, -1)
-    there = before[:, None] >= back
-    history = np.full((len(touched), HISTORY), -1, np.int64)
-    history[there] = columns.chain[((first + before)[:, None] - back)[there]]
     return Interactions(
         user=user, row=touched, ts=np.asarray(columns.ts[start:stop])[place],
-        weight=np.asarray(columns.weight[start:stop])[place], place=place, history=history,
-        seen=seen, seen_start=seen_start, repeat=repeat, user_before=before,
+        weight=np.asarray(columns.weight[start:stop])[place], place=place,
+        repeat=np.asarray(columns.again[first + before]) if len(user) else np.zeros(0, bool), user_before=before,
         item_before=np.asarray(columns.item_before[start:stop])[place].astype(np.int64),
+        chain=columns.chain, first=first,
     )  # fmt: skip

@@ -97,7 +97,10 @@ def _events(log: Log, users: list[str], places: NDArray[np.int64]) -> _Events:
     user, row, item_before, user_before, repeat = (np.concatenate(part) for part in zip(*parts, strict=True))
     number: dict[str, int] = {}
     owners = np.fromiter((number.setdefault(name, len(number)) for name in users), np.int64, len(users))
-    return _Events(places, user, owners[user], row, item_before, user_before, repeat)
+    # numbered as they appear after the cut, so that the order of the files leaves no trace in what chance draws
+    _, first, owner = np.unique(owners[user], return_index=True, return_inverse=True)
+    owner = np.argsort(np.argsort(first))[owner]
+    return _Events(places, user, owner, row, item_before, user_before, repeat)
 
 
 def _about(options: Options, summary: Summary, log: Log, items: ItemTable, cut: int, events: _Events) -> dict[str, Any]:

@@ -38,7 +38,7 @@ _RAW = np.dtype(
     [("ts", "i8"), ("offset", "i8"), ("mark", "i8"), ("length", "i4"), ("user", "i4"), ("row", "i4"), ("weight", "f4"),
      ("forgets", "?")]
 )  # fmt: skip
-_COLUMNS = ("ts", "user", "row", "weight", "before", "item_before", "start", "chain")
+_COLUMNS = ("ts", "user", "row", "weight", "before", "item_before", "start", "chain", "again")
 
 
 @dataclass(slots=True)
@@ -178,9 +178,11 @@ class LogFiles:
         for part in in_chunks():
             there = np.flatnonzero(row[part] != OTHER)
             chain[start[user[part][there]] + before[part][there]] = row[part][there]
+        again = column("again", "|b1", len(chain))
+        _mark_repeats(chain, start, again)
         summary.interactions = len(chain)
         summary.unknown_items = int(sum((row[part] == UNKNOWN).sum() for part in in_chunks()))
-        written = [user, row, before, item_before, start, chain, *others.values()]
+        written = [user, row, before, item_before, start, chain, again, *others.values()]
         for one in written:
             if isinstance(one, np.memmap):
                 one.flush()
@@ -288,3 +290,21 @@ def _ordinals(keys: NDArray[Any], there: NDArray[np.bool_], count: NDArray[np.in
     out[order] = count[ordered] + running - base
     np.add.at(count, keys[there], 1)
     return out
+
+
+def _mark_repeats(chain: NDArray[np.int32], start: NDArray[np.int64], again: NDArray[np.bool_]) -> None:
+    """Marks what its user touched before; a stretch of users at a time."""
+    ends = np.append(start[1:], len(chain))
+    at = 0
+    while at < len(start):
+        # as many users as fit into a chunk, and at least one
+        after = max(at + 1, int(np.searchsorted(ends, start[at] + CHUNK, side="right")))
+        low, high = int(start[at]), int(ends[after - 1])
+        user = np.repeat(np.arange(at, after), ends[at:after] - start[at:after])
+        rows = np.asarray(chain[low:high])
+        order = np.lexsort((rows, user))  # stable: equal ones stay in the order of time
+        same = (rows[order][1:] == rows[order][:-1]) & (user[order][1:] == user[order][:-1]) & (rows[order][1:] >= 0)
+        found = np.zeros(high - low, bool)
+        found[order[1:]] = same
+        again[low:high] = found
+        at = after

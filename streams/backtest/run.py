@@ -39,7 +39,8 @@ from streams.settings import Settings
 SAVE_S = 30.0
 """Least time between two checkpoints; longer where saving takes long."""
 _SHARE = 0.05
-VERSION = 1
+VERSION = 2
+"""Of the columns; other ones are made anew."""
 
 
 def run(options: Options, settings: Settings, watch: Watch) -> dict[str, Any]:

@@ -22,11 +22,11 @@ def show(report: dict[str, Any]) -> None:
     )
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("policy", f"NDCG@{k}", "95%", f"HR@{k}", f"MRR@{k}", "coverage", "ms/event"):
-        table.add_column(name, justify="left" if name == "policy" else "right")
+        table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
     best = max(report["policies"], key=lambda one: one["ndcg"]["mean"] or 0)
     for one in report["policies"]:
         row = [
-            one["name"], f"{one['ndcg']['mean']:.4f}", f"{one['ndcg']['low']:.4f} - {one['ndcg']['high']:.4f}",
+            one["name"], f"{one['ndcg']['mean']:.4f}", f"{one['ndcg']['low']:.4f}-{one['ndcg']['high']:.4f}",
             f"{one['hr']['mean']:.4f}", f"{one['mrr']['mean']:.4f}", f"{one['coverage']:.1%}",
             f"{one['ms_per_event']:.2f}",
         ]  # fmt: skip

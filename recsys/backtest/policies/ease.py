@@ -21,7 +21,7 @@ from recsys.backtest.ranking import ranked
 
 MOST_ITEMS = 20_000
 """Items that it covers, the most popular ones; the matrix of 20,000 takes 1.6 GB."""
-_BULK = 65_536
+_BULK = 32_768
 
 
 class Ease:

@@ -11,7 +11,7 @@ from recsys.backtest.protocol import Learning, Predicted
 from recsys.backtest.ranking import ranked
 from recsys.decay import DAY_MS, weights_at
 
-_BULK = 65_536
+_BULK = 32_768
 
 
 class Popular:

@@ -30,7 +30,7 @@ LENGTH = 50
 HELD_OUT = 0.05
 """Share of the events before the cut that decide when to stop."""
 _JUDGED = 4000  # events of that share that are looked at
-_BULK = 65_536
+_BULK = 32_768
 _POSITIONS = 1024  # predicted at a time in training: what the softmax's memory allows
 _K = 10
 Body = Literal["sasrec", "gru4rec"]
