@@ -7,8 +7,9 @@ the receipt times, and the packed open recommendation that waits in the User for
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 from typing import Any
 
@@ -17,6 +18,8 @@ import numpy.typing as npt
 
 from recsys.dialogue.conditions import Understanding
 from recsys.dialogue.reply import reply
+from recsys.experiments.assign import MAIN
+from recsys.experiments.live import arms_of, rank_by_arm
 from recsys.explain import explain
 from recsys.policy import Policy
 from recsys.query import Block, Query, block_of
@@ -30,7 +33,7 @@ BLOCK = 64
 """Queries worked on together: enough to spread numpy's cost a call, few enough to stay in the cache."""
 THREADS = 2
 """Blocks worked on at the same time."""
-MOVED = (None, "diversity", "exploration")
+MOVED = (None, "diversity", "exploration", "interleaving")
 NAMED_IN_REPLY = 3
 Timer = Callable[[str], None]
 """Told of each stage as it ends, in the thread that did it; "wait" ends what was no work."""
@@ -67,17 +70,23 @@ def recommend(
     blocks = [block_of(world, queries[at : at + BLOCK], policy, weights) for at in range(0, len(queries), BLOCK)]
     timer("profile_vectors")
 
-    def ranked(block: Block) -> list[Slate]:
+    def ranked(block: Block, pool: Executor | None = None) -> list[Slate]:
         timer("wait")
-        return _slates(world, block, search(world, block, policy), understood, policy, timer)
+        return _slates(world, block, search(world, block, policy, pool), understood, policy, timer)
 
     if len(blocks) < 2:
-        return [slate for block in blocks for slate in ranked(block)]
+        return [slate for block in blocks for slate in ranked(block, _beside())]
     # blocks know nothing of each other; most of their work is done without Python's lock, so two cores share it
     with ThreadPoolExecutor(THREADS, "rank") as pool:
         found = [slate for slates in pool.map(ranked, blocks) for slate in slates]
     timer("wait")
     return found
+
+
+@cache
+def _beside() -> Executor:
+    """A thread beside the caller's, for what a single block can share."""
+    return ThreadPoolExecutor(THREADS - 1, "search")
 
 
 def _slates(
@@ -95,11 +104,15 @@ def _slates(
     tastes = tastes_of(world, block)
     x = features_of(world, block, candidates, tastes)
     timer("features")
-    scores = world.ranker.scores(x)
-    timer("rank")
     ks = np.fromiter((q.k for q in queries), np.int64, len(queries))
     seeds = np.array([seed_of(q.user.user_id, q.event_id) for q in queries], np.uint64)
-    slates = select(world, candidates.rows, scores, ks, seeds, policy)
+    arms = arms_of([q.user.user_id for q in queries], policy) if policy.arms else None
+    if arms is None:
+        scores = world.ranker.scores(x)
+        timer("rank")
+        slates = select(world, candidates.rows, scores, ks, seeds, policy)
+    else:
+        x, scores, slates, teams = rank_by_arm(world, candidates.rows, x, ks, seeds, policy, arms)
     timer("select")
     place = np.maximum(slates.chosen, 0)
     rows = np.where(slates.chosen >= 0, np.take_along_axis(candidates.rows, place, 1), -1)
@@ -115,6 +128,8 @@ def _slates(
     out = []
     for b, query in enumerate(queries):
         items = []
+        arm = MAIN if arms is None else arms[b]
+        pair = policy.arms[arm].interleave if arm in policy.arms else None
         shown = rows[b][rows[b] >= 0]
         for i, row in enumerate(shown.tolist()):
             item = {
@@ -127,9 +142,11 @@ def _slates(
             }
             if moved[b][i]:
                 item["moved"] = MOVED[moved[b][i]]
+            if pair is not None:
+                item["team"] = pair[teams[b, i] - 1]
             items.append(item)
         rec_id = derived_id("rec", query.user.user_id, query.event_id)
-        value = {
+        value: dict[str, Any] = {
             "rec_id": rec_id,
             "user_id": query.user.user_id,
             "kind": query.kind,
@@ -138,10 +155,12 @@ def _slates(
             "reply": _reply(world, query, understood.get(query.source), shown.tolist()),
             "constraints": [c.model_dump(exclude_none=True) for c in query.constraints],
             "world": world.names,
-            "arm": "main",
+            "arm": arm,
             "surface": query.surface,
             "timing": {"event_ts": query.ts},
         }
+        if pair is not None:
+            value["interleaved"] = list(pair)
         opened = pack_open(
             rec_id, query.ts, query.kind, keys[shown].tobytes(), propensity[b][: len(shown)].astype("<f2").tobytes()
         )

@@ -7,6 +7,7 @@ conditions are looked at one by one.
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,18 +120,20 @@ class Near:
     taste: Ints
 
 
-def search(world: World, block: Block, policy: Policy) -> Near:
-    """Asks the dense index, for the queries that leave the choice to us. Most of it runs without Python's lock."""
+def search(world: World, block: Block, policy: Policy, pool: Executor | None = None) -> Near:
+    """Asks the dense index, for the queries that leave the choice to us. Most of it runs without Python's lock; half of
+    it on a thread of `pool`, if there is one."""
     free = np.fromiter((q.candidates is None and not q.constraints for q in block.queries), bool, len(block.queries))
     taste = block.profile + block.session * np.float32(0.5)
-    return Near(_near(world, block.words, free, PLACES["words"]), _near(world, taste, free, policy.candidates))
+    words = _near(world, block.words, free, PLACES["words"], pool)
+    return Near(words, _near(world, taste, free, policy.candidates, pool))
 
 
-def _near(world: World, vectors: Floats, free: npt.NDArray[np.bool_], n: int) -> Ints:
+def _near(world: World, vectors: Floats, free: npt.NDArray[np.bool_], n: int, pool: Executor | None) -> Ints:
     asked = np.flatnonzero(free & vectors.any(axis=1)) if world.dense.dim else np.zeros(0, np.int64)
     if not len(asked):
         return np.full((len(vectors), 0), -1, np.int32)
-    near = world.dense.search(vectors[asked], n)
+    near = world.dense.search(vectors[asked], n, pool)
     out = np.full((len(vectors), near.shape[1]), -1, np.int32)
     out[asked] = near
     return out

@@ -12,6 +12,7 @@ similarities returned order candidates only; features take their own from the ve
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,14 +22,16 @@ import numpy.typing as npt
 
 EXACT = 20_000
 PROBES = 48
+SHARED = 4
+"""Queries from which on a second thread pays."""
 _TAIL = 1024
 _TRAIN_A_CELL = 48
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
-# below this many queries FAISS loops: always. A loop takes as long for a query as BLAS does in a full block of four, and
-# a quarter of it for a single one
+# below this many queries FAISS loops: always. For a query a loop takes as long as BLAS in a full block of four, and for a
+# single one a quarter of it
 faiss.cvar.distance_compute_blas_threshold = 1 << 30
 
 
@@ -104,12 +107,13 @@ class DenseIndex:
             tail = order[np.isin(order, tail)].astype(np.int32)
         return replace(self, main=built.main, main_rows=built.main_rows, tail_rows=tail)
 
-    def search(self, queries: Floats, k: int) -> Ints:
-        """int32[B, k']: rows for queries float32[B, dim], best first, -1 padded. Dead rows may be among them."""
+    def search(self, queries: Floats, k: int, pool: Executor | None = None) -> Ints:
+        """int32[B, k']: rows for queries float32[B, dim], best first, -1 padded. Dead rows may be among them. With a
+        `pool`, one thread of it takes half of them: FAISS works without Python's lock."""
         parts_rows, parts_sims = [], []
         if self.main is not None:
             n = min(k, len(self.main_rows))
-            sims, ids = _search(self.main, queries, n)
+            sims, ids = _search(self.main, queries, n, pool)
             parts_rows.append(np.where(ids >= 0, self.main_rows[ids], -1))
             parts_sims.append(np.where(ids >= 0, sims, -np.inf))
         if len(self.tail_rows):
@@ -147,6 +151,13 @@ def _build(vectors: Floats, device: str) -> Any:
     return ivf
 
 
-def _search(index: Any, queries: Floats, k: int) -> tuple[Floats, npt.NDArray[np.int64]]:
-    found: tuple[Floats, npt.NDArray[np.int64]] = index.search(np.ascontiguousarray(queries), k)
-    return found
+def _search(index: Any, queries: Floats, k: int, pool: Executor | None) -> tuple[Floats, npt.NDArray[np.int64]]:
+    queries = np.ascontiguousarray(queries)
+    if pool is None or len(queries) < SHARED:
+        sims, ids = index.search(queries, k)
+        return sims, ids
+    half = len(queries) // 2
+    other = pool.submit(index.search, queries[:half], k)
+    sims, ids = index.search(queries[half:], k)
+    first = other.result()
+    return np.concatenate([first[0], sims]), np.concatenate([first[1], ids])

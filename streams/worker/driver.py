@@ -83,7 +83,8 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             # a worker that waits for Redis doesn't fetch, and must stay a member
             max_poll_interval_ms=_FOREVER_MS,
             fetch_min_bytes=1,
-            fetch_max_wait_ms=100,
+            # a fetch under way leaves out partitions whose records still lie here: theirs wait for it to end
+            fetch_max_wait_ms=20,
             session_timeout_ms=int(SESSION_TIMEOUT_S * 1000),
             heartbeat_interval_ms=int(HEARTBEAT_S * 1000),
             rebalance_timeout_ms=int(REBALANCE_TIMEOUT_S * 1000),

@@ -203,16 +203,22 @@ class Worker:
             self._seconds_a_record += 0.3 * (seconds / records - self._seconds_a_record)
 
     def _next_batches(self) -> list[Batch]:
-        """The batches that wait, in their order: one a partition, and not more records than fit into one batch."""
-        taken: list[Batch] = []
-        records = 0
+        """The batches that wait, in their order: those of a partition as one, and not more records than fit into one
+        batch."""
+        taken: dict[int, Batch] = {}
+        records, most = 0, self.most()
         while self._waiting:
             batch = self._waiting[0]
             records += len(batch.records)
-            if taken and (records > self.most() or batch.partition in {one.partition for one in taken}):
+            held = taken.get(batch.partition, batch)
+            if taken and (records > most or held.epoch != batch.epoch):
                 break
-            taken.append(self._waiting.popleft())
-        return taken
+            self._waiting.popleft()
+            if held is not batch:
+                batch = held._replace(records=[*held.records, *batch.records])
+                self._under_way -= 1
+            taken[batch.partition] = batch
+        return list(taken.values())
 
     def _was_applied(self, batch: Batch, applied: bool | Exception) -> None:
         if applied is True:
