@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from recsys.features import INDEX
+
+
+class Arm(BaseModel):
+    """An arm of an experiment: its share of the users, and what is different for them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    share: float = Field(0, ge=0, le=1, description="of all users; 0: only to be interleaved")
+    diversity: float | None = Field(None, ge=0, lt=1)
+    exploration: float | None = Field(None, ge=0, lt=1)
+    weights: dict[str, float] = Field(default={}, description="factors of the ranker's weights, by feature")
+    interleave: tuple[str, str] | None = Field(None, description="two arms whose rankings share each slate instead")
 
 
 class Policy(BaseModel):
@@ -45,3 +61,33 @@ class Policy(BaseModel):
     exploration_pool: int = Field(20, ge=1, le=100, description="how many candidates such a draw is over")
     reasons: int = Field(3, ge=1, le=5, description="most reasons for an item")
     constraint_days: float = Field(7, gt=0, description="event time until a condition from a chat expires")
+
+    # an experiment
+    arms: dict[str, Arm] = Field(default={}, description="arms by name; users that their shares leave over are `main`")
+    arms_salt: str = Field("", description="names the experiment; another one deals users to arms anew")
+
+    def of_arm(self, arm: Arm) -> Policy:
+        """This policy with what the arm sets."""
+        own = {name: value for name in ("diversity", "exploration") if (value := getattr(arm, name)) is not None}
+        return self.model_copy(update=own) if own else self
+
+    @model_validator(mode="after")
+    def arms_fit(self) -> Self:
+        if sum(arm.share for arm in self.arms.values()) > 1 + 1e-9:
+            raise ValueError("the shares of the arms should add up to at most 1; what they leave is `main`")
+        if "main" in self.arms:
+            raise ValueError("`main` is the arm of the users that are left: give the others their shares")
+        single = {"main", *(name for name, arm in self.arms.items() if arm.interleave is None)}
+        for name, arm in self.arms.items():
+            if unknown := arm.weights.keys() - INDEX.keys():
+                raise ValueError(f"arm {name}: {min(unknown)} is no feature; features are {', '.join(INDEX)}")
+            if any(factor < 0 for factor in arm.weights.values()):
+                raise ValueError(f"arm {name}: a factor of a weight should be 0 or more")
+            if arm.interleave is not None and (
+                len({*arm.interleave}) < 2 or not single.issuperset(arm.interleave) or arm.model_fields_set & _OWN
+            ):
+                raise ValueError(f"arm {name}: interleave should name two arms (or `main`), and nothing else be set")
+        return self
+
+
+_OWN = frozenset({"diversity", "exploration", "weights"})

@@ -49,7 +49,8 @@ class RankedItem(Wire):
     score: float
     propensity: float = Field(gt=0, le=1, description="chance that this item stood at this place")
     source: str = Field(description="the retriever that found it")
-    moved: str | None = Field(None, description="why it stands out of score order: diversity | exploration")
+    moved: str | None = Field(None, description="why out of score order: diversity | exploration | interleaving")
+    team: str | None = Field(None, description="of two interleaved rankings, the arm whose item this is")
     reasons: list[Reason]
 
 
@@ -81,5 +82,6 @@ class Recommendation(Wire):
     constraints: list[Constraint]
     world: WorldNames
     arm: str | None = None
+    interleaved: tuple[str, str] | None = Field(None, description="the two arms whose rankings share this slate")
     surface: str | None = None
     timing: Timing

@@ -11,7 +11,10 @@ import sys
 import typer
 
 # one module of streams/cli a group; each has register(app)
-GROUPS = ("services", "roles", "records", "people", "schemas", "demo", "bench", "imports", "outcomes", "replay", "backtest")
+GROUPS = (
+    "services", "roles", "records", "people", "schemas", "demo", "bench", "imports", "outcomes", "experiment", "replay",
+    "backtest",
+)  # fmt: skip
 
 app = typer.Typer(
     name="headwater",

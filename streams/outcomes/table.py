@@ -11,6 +11,8 @@ from rich.table import Table
 
 from recsys.counterfactual.evaluate import Evaluation
 from recsys.counterfactual.intervals import Estimate
+from recsys.experiments.results import ALARM
+from streams.outcomes.arms import Report
 from streams.outcomes.compare import Question
 
 WORDS = {"ips": "IPS", "snips": "SNIPS", "dr": "doubly robust", "model": "its model alone"}
@@ -23,10 +25,9 @@ ASSUMED = {
 
 def counterfactual_table(found: Evaluation, question: Question, notes: list[str]) -> RenderableType:
     """The answer, what it rests on, and how far to believe it."""
-    table = Table(title=f"Reward per recommendation: the log against {question.target}", title_justify="left", box=SIMPLE_HEAD)
     interval = f"{question.level:.0%} interval"
-    for name in ("", "reward", interval, "difference", interval):
-        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
+    title = f"Reward per recommendation: the log against {question.target}"
+    table = _table(title, ("", "reward", interval, "difference", interval), [])
     table.add_row("the log", *_cells(found.logging), "", "")
     for name, value in found.target.items():
         lift = found.lift.get(name)
@@ -52,3 +53,59 @@ def shown(x: float, sign: str = "") -> str:
 
 def interval_of(value: Any, sign: str = "") -> str:
     return "-" if math.isnan(value.low) else f"{shown(value.low, sign)} .. {shown(value.high, sign)}"
+
+
+def experiment_tables(report: Report, level: float) -> RenderableType:
+    """Arms, differences, duels, and what is wrong."""
+    interval = f"{level:.0%} interval"
+    parts: list[RenderableType] = [
+        _table(
+            "Reward per recommendation, of the mean user",
+            ("arm", "users", "recommendations", "reward", interval),
+            [(a.name, f"{a.users:,}", f"{a.recommendations:,}", shown(a.rate), interval_of(a)) for a in report.arms],
+        )
+    ]
+    if report.differences:
+        several = len(report.differences) > 1
+        parts.append(
+            _table(
+                f"Difference to {report.differences[0].baseline}",
+                ("arm", "difference", interval, "p", *(("p, all compared",) if several else ())),
+                [
+                    (d.name, shown(d.value, "+"), interval_of(d, "+"), _p(d.p), *((_p(d.adjusted),) if several else ()))
+                    for d in report.differences
+                ],
+            )
+        )
+    if report.duels:
+        parts.append(
+            _table(
+                "Interleaved: whose items users chose",
+                ("rankings", "users", "won", "lost", "tied", "slates", "p"),
+                [
+                    (
+                        f"{d.first} against {d.second}", f"{d.users:,}", f"{d.wins_first:,}", f"{d.wins_second:,}",
+                        f"{d.ties:,}", f"{d.slates_first:,} : {d.slates_second:,}", _p(d.p),
+                    )
+                    for d in report.duels
+                ],
+            )
+        )  # fmt: skip
+    if report.ratio is not None:
+        parts.append(
+            f"Sample ratio: p = {_p(report.ratio.p)} ({'as it should be' if report.ratio.p >= ALARM else 'wrong'})"
+        )
+    return Group(*parts, *report.notes, *(f"Warning: {warning}" for warning in report.warnings))
+
+
+def _table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for at, name in enumerate(columns):
+        table.add_column(name, justify="right" if at else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _p(p: float) -> str:
+    return "-" if math.isnan(p) else "< 0.0001" if p < 1e-4 else f"{p:.4f}"
