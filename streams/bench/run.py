@@ -17,6 +17,7 @@ BENCHMARKS = {
     "ranking": "rankings from 100,000 items through the worker, against the bare kernel",
     "latency": "from an event to its recommendation, against a bare hop through the broker",
     "workers": "two workers against one",
+    "replay": "a log replayed, against the worker at its highest rate",
     "users": "10,000 users against 1,000,000: rate, and bytes a user",
     "gpu": "scoring and search on the GPU, against the bare matrix product",
     "encode": "texts into vectors, against the bare forward pass",

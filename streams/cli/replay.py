@@ -137,34 +137,32 @@ def replay(
 
 def profile_at(user: str, at: str, items: list[str] | None, events: list[str] | None) -> dict[str, Any]:
     """A user's portrait as of a place in the log, from files or, without them, from Kafka."""
-    from recsys.user import encode_user
-    from streams.kafka.partition import partition_of
-    from streams.records.portrait import portrait
-    from streams.replay.files import Sources, replay_files
-    from streams.replay.player import Player
-    from streams.replay.recording import Recording
-    from streams.replay.shelf import Shelf
-    from streams.replay.topics import replay_topic
-    from streams.replay.watching import watching
-
     if bool(items) != bool(events):
         stop("Give both --items and --events, or neither to read Kafka.")
-    with Recording() as recording, Shelf() as shelf, watching() as watch:
-        if items and events:
-            with _problems() as base:
+    with _problems() as base:
+        from streams.kafka.partition import partition_of
+        from streams.records.portrait import portrait
+        from streams.replay.files import Sources, replay_files
+        from streams.replay.player import Player
+        from streams.replay.recording import Recording
+        from streams.replay.shelf import Shelf
+        from streams.replay.topics import replay_topic
+        from streams.replay.watching import watching
+
+        with Recording() as recording, Shelf() as shelf, watching() as watch:
+            player, span = Player(base.policy, shelf, recording), _span(None, at)
+            if items and events:
                 # vectors say nothing about a profile
                 settings = base.model_copy(update={"encoder": "none"})
-                player = Player(settings.policy, shelf, recording)
-                replay_files(Sources(items, events, user=user), settings, player, _span(None, at), watch)
+                replay_files(Sources(items, events, user=user), settings, player, span, watch)
                 partitions = settings.kafka_partitions
-        else:
-            with _problems(), connected() as (_place, settings):
-                player = Player(settings.policy, shelf, recording)
-                partitions = replay_topic(settings, player, _span(None, at), watch, user=user)
-        found = shelf.take({user: partition_of(user, max(1, partitions))}).get(user)
-    if found is None:
+            else:
+                with connected() as (_place, settings):
+                    partitions = replay_topic(settings, player, span, watch, user=user)
+            fields = shelf.fields(user, partition_of(user, max(1, partitions)))
+    if fields is None:
         stop(f"Nothing was known of user {user} at {at}.")
-    return portrait(user, {name.encode(): value for name, value in encode_user(found).items()})
+    return portrait(user, fields)
 
 
 def _from_files(
@@ -276,18 +274,21 @@ def _problems() -> Iterator[Settings]:
 
     from pydantic import ValidationError
 
-    from streams.models import ModelMissing
-    from streams.observe import logs
-    from streams.records.files import Unreadable
-    from streams.releases import ReleaseUnusable
-    from streams.replay.errors import ReplayError
     from streams.settings import settings
+    from streams.threads import pin_threads
 
     try:
         base = settings()
     except ValidationError as error:
         said = "; ".join(f"HEADWATER_{'__'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors())
         stop(f"A setting is not right: {said}. `headwater doctor` shows all.")
+    pin_threads(base)
+    from streams.models import ModelMissing
+    from streams.observe import logs
+    from streams.records.files import Unreadable
+    from streams.releases import ReleaseUnusable
+    from streams.replay.errors import ReplayError
+
     logs.configure("warning", base.log_format)
     gc.set_threshold(50_000, 50, 100)  # as in a worker: a step makes many objects that die at once
     try:

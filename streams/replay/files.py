@@ -7,13 +7,13 @@ from the first event on, and the statistics stand still: those of one release, o
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from recsys.step import Incoming
 from recsys.world import World
-from streams.records.files import Format, Source
+from streams.records.files import Format
 from streams.replay.errors import ReplayError
 from streams.replay.pinned import pinned_statistics
 from streams.replay.player import Player
@@ -22,9 +22,6 @@ from streams.replay.span import Span
 from streams.replay.stock import file_world
 from streams.replay.watching import Watch
 from streams.settings import Settings
-
-BATCH = 2048
-"""Events of one step. It changes the speed and the memory, never the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +43,22 @@ def replay_files(
     watch: Watch,
     *,
     strict: bool = False,
-    batch: int = BATCH,
+    batch: int | None = None,
 ) -> World:
-    """Replays; the World it used. Raises Unreadable, ReplayError, ReleaseUnusable, ModelMissing."""  # fmt: skip
+    """Replays; the World it used. Raises Unreadable, ReplayError, ReleaseUnusable, ModelMissing."""
     faults = Faults(player.tally, watch.say, strict=strict)
-    items = items_of(sources.items, settings.max_record_bytes, faults, sources.format, _shown(watch))
+    items = items_of(sources.items, settings.max_record_bytes, faults, sources.format, watch.file)
     if not items:
         watch.say(f"There are no items in {', '.join(sources.items)}: recommendations will be empty.")
     statistics = pinned_statistics(settings, sources.release) if sources.release else None
     world = file_world(settings, items, statistics, watch.steps("encoding texts"))
     del items
     before = player.tally.refused.total()
-    events = events_of(
-        sources.events, settings.kafka_partitions, settings.max_record_bytes, faults, sources.format, _shown(watch)
-    )
-    chosen = _chosen(events, sources.user, player, span)
     started = time.perf_counter()
-    while part := list(islice(chosen, batch)):
-        player.play(world, [one for one, _ in part], None if span.since is None else [kept for _, kept in part])
-        watch.tick(player.tally.events)
+    events = events_of(
+        sources.events, settings.kafka_partitions, settings.max_record_bytes, faults, sources.format, watch.file
+    )
+    play_all(world, events, player, span, user=sources.user, batch=batch, tick=watch.tick)
     player.tally.seconds = time.perf_counter() - started
     faults.finish()
     if (mark := span.missing()) is not None:
@@ -72,6 +66,24 @@ def replay_files(
     if not player.tally.events:
         watch.say(_nothing(sources.events, player, before))
     return world
+
+
+def play_all(
+    world: World,
+    events: Iterator[Incoming],
+    player: Player,
+    span: Span,
+    *,
+    user: str | None = None,
+    batch: int | None = None,
+    tick: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Applies the events of the span in one World. `batch`: events of a step, None for as many as are quick; `tick` is
+    told how many are done."""
+    chosen = _chosen(events, user, player, span)
+    while part := list(islice(chosen, batch or player.room)):
+        player.play(world, [one for one, _ in part], None if span.since is None else [kept for _, kept in part])
+        tick(player.tally.events)
 
 
 def _chosen(
@@ -97,20 +109,6 @@ def _chosen(
             yield one, span.records(event)
         if span.over:
             return
-
-
-def _shown(watch: Watch) -> _Show:
-    return _Show(watch)
-
-
-class _Show:
-    """Tells the bar of each file that is opened."""
-
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
-
-    def __call__(self, source: Source) -> None:
-        self._watch.task(source.name, source.size, source.position)
 
 
 def _nothing(paths: Sequence[str], player: Player, before: int) -> str:

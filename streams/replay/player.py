@@ -19,6 +19,11 @@ from streams.replay.recording import Recording
 from streams.replay.shelf import Shelf
 
 STEP_FAILED = "step_failed"
+MOST = 8192
+"""Events of one step, at most: a step writes each user's profile once, so long ones are cheap."""
+RANKED = 1024
+"""Recommendations of one step, about: those of a batch are in memory together, some 30 KB each. Neither number changes
+the result."""
 
 
 @dataclass(slots=True)
@@ -57,6 +62,8 @@ class Player:
     recording: Recording
     tally: Tally = field(default_factory=Tally)
     timer: Timer = untimed
+    room: int = RANKED
+    """How many events the next batch should have."""
 
     def play(self, world: World, events: Sequence[Incoming], recorded: Sequence[bool] | None = None) -> None:
         """Applies `events`. `recorded`: for each event whether what it causes is written; None: all."""
@@ -66,9 +73,12 @@ class Player:
                 self._apart(world, events, recorded)
                 return
         try:
-            self._keep(step(world, self.shelf.take(homes), events, self.policy, self.timer), homes, recorded)
+            made = step(world, self.shelf.take(homes), events, self.policy, self.timer)
         except Exception:
             self._one_by_one(world, events, recorded)
+        else:
+            self._keep(made, homes, recorded)
+            self.room = min(MOST, max(RANKED, len(events) * RANKED // max(1, len(made.messages))))
         self.tally.events += len(events)
         rows = world.catalogue.row_of
         self.tally.unknown_items += sum(

@@ -58,6 +58,11 @@ class Shelf:
                     found[part[text]] = decode_user(part[text], msgpack.unpackb(packed))
         return found
 
+    def fields(self, user_id: str, home: int) -> dict[bytes, bytes] | None:
+        """A user as a store would hold it; None if there is none."""
+        user = self.take({user_id: home}).get(user_id)
+        return None if user is None else {name.encode(): value for name, value in encode_user(user).items()}
+
     def put(self, changed: Mapping[str, User | None], homes: Mapping[str, int]) -> None:
         """Keeps changed users; None erases one."""
         near = self._near

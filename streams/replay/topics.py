@@ -17,7 +17,6 @@ from schemas.decode import Malformed, decode_event
 from streams.kafka.partition import partition_of
 from streams.models import load_models
 from streams.replay.errors import ReplayError, WorldGone
-from streams.replay.files import BATCH
 from streams.replay.journal import Stretch, stretches
 from streams.replay.player import Player
 from streams.replay.recording import Recording
@@ -45,7 +44,7 @@ def replay_topic(
     *,
     tolerant: bool = False,
     user: str | None = None,
-    batch: int = BATCH,
+    batch: int | None = None,
 ) -> int:
     """Replays; how many partitions the topic has. `user`: only this one's log. Raises ReplayError, KafkaException."""
     with Tape(settings, "events") as events:
@@ -156,7 +155,7 @@ def _play(
     player: Player,
     part: Range,
     user: str | None,
-    batch: int,
+    batch: int | None,
     settings: Settings,
     watch: Watch,
     tolerant: bool,
@@ -176,7 +175,7 @@ def _play(
             if part.span.applies(one.event):
                 since = part.begins.get(stretch.partition, 0)
                 waiting.append((one, part.span.records(one.event) and one.offset >= since))
-                if len(waiting) >= batch:
+                if len(waiting) >= (batch or player.room):
                     flush()
     flush()
 

@@ -21,6 +21,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from streams.records.files import Source
+
 _SHOW_S = 0.1
 
 
@@ -46,6 +48,10 @@ class Watch:
             self.bars.remove_task(self._task)
         self._task, self._position = self.bars.add_task(name, total=total, rate=""), position
         self._begun = time.monotonic()
+
+    def file(self, source: Source) -> None:
+        """From now on the bar shows how much of this file is read."""
+        self.task(source.name, source.size, source.position)
 
     def tick(self, done: int = 0) -> None:
         """Shows where it stands; `done`: events so far."""
