@@ -54,6 +54,8 @@ def touch_session(user: User, ts_s: int, session_id: str | None, gap_s: float) -
         user.session_id = session_id[:64]
     if ts_s > user.last_s:
         user.last_s = ts_s
+        if user.constraints:  # what has expired by the user's own clock binds nothing any more, and takes room
+            user.constraints = tuple(c for c in user.constraints if c.expires is None or c.expires > ts_s * 1000)
 
 
 def fold_interaction(user: User, event: Interaction, ts_s: int, code: int, weight: float) -> None:

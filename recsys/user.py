@@ -49,7 +49,9 @@ SHOWN_ROW = struct.Struct("<IB")
 KEY_MASK = (1 << 48) - 1
 EPOCH_2000_S = 946_684_800
 HISTORY_STEP_S = 4 * 86_400
-CODEC_VERSION = 1
+CODEC_VERSION = 2
+# what most users lack, by number
+_SHOWN, _WORDS, _TRAITS, _STATEMENTS, _CONSTRAINTS, _SESSION, _LANGUAGE, _RANKED = range(8)
 
 
 class Words(NamedTuple):
@@ -186,23 +188,23 @@ def unpack_open(packed: bytes) -> tuple[str, int, str, bytes, bytes]:
 
 def encode_user(user: User) -> dict[str, bytes]:
     """The fields of the user's hash in the store. All are always written, so that none outlives an erasure."""
-    rare: dict[str, Any] = {}
+    rare: dict[int, Any] = {}
     if user.shown:
-        rare["shown"] = user.shown
+        rare[_SHOWN] = user.shown
     if user.words:
-        rare["words"] = user.words
+        rare[_WORDS] = user.words
     if user.traits:
-        rare["traits"] = (user.traits, user.traits_event)
+        rare[_TRAITS] = (user.traits, user.traits_event)
     if user.statements:
-        rare["statements"] = user.statements
+        rare[_STATEMENTS] = user.statements
     if user.constraints:
-        rare["constraints"] = [c.model_dump(exclude_none=True) for c in user.constraints]
+        rare[_CONSTRAINTS] = [(c.name, c.op, c.value, c.unit, c.event_id, c.expires) for c in user.constraints]
     if user.session_id is not None:
-        rare["session_id"] = user.session_id
+        rare[_SESSION] = user.session_id
     if user.language != "en":
-        rare["language"] = user.language
+        rare[_LANGUAGE] = user.language
     if user.last_ranked_ms:
-        rare["ranked"] = user.last_ranked_ms
+        rare[_RANKED] = user.last_ranked_ms
     state = (
         CODEC_VERSION, user.recent, _pack_ids(user.recent_ids), user.history, user.dedupe,
         user.session_start_s, user.last_s, rare,
@@ -223,7 +225,7 @@ def decode_user(user_id: str, fields: Mapping[bytes, bytes]) -> User:
     state = fields.get(b"state")
     if not state:
         return User(user_id)
-    version, recent, ids, history, dedupe, session_start_s, last_s, rare = msgpack.unpackb(state)
+    version, recent, ids, history, dedupe, session_start_s, last_s, rare = msgpack.unpackb(state, strict_map_key=False)
     if version != CODEC_VERSION:
         raise UnknownUserVersion(
             f"the state of a user was written in codec version {version}, this Headwater reads {CODEC_VERSION}: "
@@ -242,12 +244,15 @@ def decode_user(user_id: str, fields: Mapping[bytes, bytes]) -> User:
         profile=fields.get(b"profile", b"").decode(),
     )
     if rare:
-        user.shown = rare.get("shown", b"")
-        user.words = tuple(Words(*w) for w in rare.get("words", ()))
-        user.traits, user.traits_event = rare.get("traits", ({}, None))
-        user.statements = tuple(Statement(*s) for s in rare.get("statements", ()))
-        user.constraints = tuple(Constraint.model_validate(c) for c in rare.get("constraints", ()))
-        user.session_id = rare.get("session_id")
-        user.language = rare.get("language", "en")
-        user.last_ranked_ms = rare.get("ranked", 0)
+        user.shown = rare.get(_SHOWN, b"")
+        user.words = tuple(Words(*w) for w in rare.get(_WORDS, ()))
+        user.traits, user.traits_event = rare.get(_TRAITS, ({}, None))
+        user.statements = tuple(Statement(*s) for s in rare.get(_STATEMENTS, ()))
+        user.constraints = tuple(
+            Constraint(name=name, op=op, value=value, unit=unit, event_id=event_id, expires=expires)
+            for name, op, value, unit, event_id, expires in rare.get(_CONSTRAINTS, ())
+        )
+        user.session_id = rare.get(_SESSION)
+        user.language = rare.get(_LANGUAGE, "en")
+        user.last_ranked_ms = rare.get(_RANKED, 0)
     return user

@@ -30,8 +30,8 @@ _TRAIN_A_CELL = 48
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
-# below this many queries FAISS loops: always. For a query a loop takes as long as BLAS in a full block of four, and for a
-# single one a quarter of it
+# below this many queries FAISS loops: always. For a query a loop takes as long as BLAS in a full block of four, and a
+# quarter of that for a single one
 faiss.cvar.distance_compute_blas_threshold = 1 << 30
 
 

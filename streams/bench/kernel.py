@@ -38,9 +38,12 @@ _held: list[_Kernel] = []  # of this process
 
 def prepare(vectors: Path, device: str, threads: int) -> None:
     """Builds the index over the vectors in a file, as a World does."""
+    import faiss
+
     from streams.models import limit_threads
 
     limit_threads(threads)
+    faiss.cvar.distance_compute_blas_threshold = 20  # FAISS's own; ours would slow its batches down
     found = np.load(vectors)
     rows = np.arange(len(found), dtype=np.int32)
     index = DenseIndex.empty(found.shape[1], device).grown(len(found)).with_vectors(rows, found)

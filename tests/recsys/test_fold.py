@@ -196,3 +196,12 @@ _HEXADECIMAL = st.text("0123456789abcdefABCDEF -", min_size=1, max_size=36)
 def test_event_ids_of_any_shape_come_back_from_the_store(ids):
     fields = {name.encode(): value for name, value in encode_user(User("u", recent_ids=tuple(ids))).items()}
     assert decode_user("u", fields).recent_ids == tuple(ids)
+
+
+def test_a_condition_that_has_expired_is_kept_no_longer(log):
+    said = log.send("chat", text="a red dress under 200 yuan")[0]
+    assert "Wants" in log.users["u"].profile
+    later = said["trigger"]["ts"] + int(log.policy.constraint_days + 1) * DAY
+    assert log.send("interaction", action="click", item_id="books-00", ts=later)[0]["constraints"] == []
+    assert log.users["u"].constraints == ()
+    assert "Wants" not in log.users["u"].profile
