@@ -17,13 +17,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 from recsys.backtest.items import ItemTable
 from recsys.backtest.log import Block, Blocks
 from recsys.backtest.metrics import ndcg
+from recsys.backtest.policies.softmax import full_softmax
 from recsys.backtest.protocol import Learning, Predicted
 from recsys.backtest.ranking import ranked
+from recsys.encoder import native_bfloat16
 
 LENGTH = 50
 """Latest items that the models look at."""
@@ -62,6 +63,7 @@ class SequencePolicy:
         self._items = items
         self._shape = shape or Shape()
         self._seed = seed
+        self._half = native_bfloat16(torch.device("cpu"))
         self._net: SequenceNet | None = None
         self.epochs = 0
         """Epochs until it had converged."""
@@ -106,8 +108,9 @@ class SequencePolicy:
         for inputs, targets in batches(windows, len(self._items), np.random.default_rng([self._seed, epoch])):
             there = targets >= 0
             states = self._net(torch.from_numpy(inputs))[torch.from_numpy(there)]
-            loss = F.cross_entropy(
-                self._net.logits(states), torch.from_numpy(targets[there]), label_smoothing=self._shape.smoothing
+            table = self._net.table.weight[: len(self._items)]
+            loss = full_softmax(
+                states, table, self._net.bias, torch.from_numpy(targets[there]), self._shape.smoothing, self._half
             )
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

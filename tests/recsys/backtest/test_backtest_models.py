@@ -6,10 +6,13 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional as F
 
 from recsys.backtest.metrics import relevance
 from recsys.backtest.policies.full import Full
 from recsys.backtest.policies.sequence import SequencePolicy, Shape, windows_of
+from recsys.backtest.policies.softmax import full_softmax
 from recsys.backtest.protocol import Learning, successive
 from recsys.counting import Counts
 from recsys.statistics import Statistics
@@ -125,3 +128,24 @@ def test_windows_hold_each_step_of_each_user_once(new_items, new_log):
     done = [("a", f"i{n}", 1000 * n) for n in range(120)] + [("b", "i5", 200_000), ("b", "i7", 201_000)]
     windows = [w.tolist() for w in windows_of(new_log(items, done).blocks(0, 122, 16))]
     assert windows == [list(range(-1, 50)), list(range(49, 100)), list(range(99, 120)), [-1, 5, 7]]
+
+
+@pytest.mark.parametrize(("half", "within"), [(False, 1e-6), (True, 2e-2)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_full_softmax_has_the_loss_and_the_gradients_of_the_plain_one(half, within, smoothing):
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randint(50, (20,), generator=generator)
+    found = []
+    for ours in (True, False):
+        generator.manual_seed(1)
+        states, table, bias = (
+            torch.randn(shape, generator=generator).requires_grad_() for shape in ((20, 8), (50, 8), (50,))
+        )
+        if ours:
+            loss = full_softmax(states, table, bias, target, smoothing, half)
+        else:
+            loss = F.cross_entropy(states @ table.T + bias, target, label_smoothing=smoothing)
+        (3 * loss).backward()
+        found.append([loss.detach(), states.grad, table.grad, bias.grad])
+    for a, b in zip(*found, strict=True):
+        assert torch.allclose(a, b, atol=within)
