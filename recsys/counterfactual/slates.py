@@ -58,12 +58,13 @@ def ranking(logged: Logged, items: Ints) -> Target:
     return Target((items == logged.items).astype(np.float64), items)
 
 
-def exploring(logged: Logged, factor: float) -> Target:
+def exploring(logged: Logged, factor: float, exploration: float = 0.0) -> Target:
     """The logging policy itself with its exploration times `factor` (0: none at all).
 
     1 - p of the ranking's own choice and p of a draw are both in proportion to the exploration, so its size need not
-    be known.
+    be known, unless it may be above 1/2: then say how large (`exploration`), or draws are taken for choices.
     """
     p, there = logged.propensities, logged.items >= 0
-    shares = np.where(p >= GREEDY, 1 - factor * (1 - p), factor * p)
+    own = min(GREEDY, 1 - exploration - 1e-6)  # a choice is at least as likely as not to explore
+    shares = np.where(p >= own, 1 - factor * (1 - p), factor * p)
     return Target(np.where(there, np.clip(shares, 0, 1), 1.0))

@@ -12,7 +12,7 @@ from recsys.counterfactual.slates import Logged, Target
 from recsys.counterfactual.weights import Overlap
 
 LOW_MEAN = 0.1
-"""How far the mean weight may lie from 1."""
+"""How far the mean weight may lie from 1, unless chance explains more."""
 FEW = 50.0
 """An effective sample below this carries no interval."""
 HEAVY = 0.1
@@ -28,7 +28,7 @@ def warnings_of(
     differs = bool((target.shares < logged.propensities - 1e-9).any())
     mean = float(overlap.mean_weight.mean())
     ess, heaviest = float(overlap.ess.min(initial=len(logged))), float(overlap.largest.max(initial=0))
-    noise = 3 * float(overlap.mean_weight_error.mean())
+    noise = 2 * float(overlap.mean_weight_error.mean())
     blocked = False
     if differs and overlap.drawn == 0:
         blocked = True
@@ -36,14 +36,14 @@ def warnings_of(
             "The log holds no chance: every item had propensity 1, so it says nothing about items that were not shown. "
             "Serve with exploration above 0 for a while, then ask again."
         )
-    elif mean < 1 - LOW_MEAN:
+    elif mean < 1 - max(LOW_MEAN, noise):
         blocked = True
         said.append(
             f"The log overlaps too little with the target: its weights average {mean:.2f} where 1 is due, so in about "
             f"{1 - mean:.0%} of the places the log had next to no chance of showing what the target shows. IPS counts "
             "nothing there, SNIPS assumes that these places are like the others, DR trusts its model."
         )
-    elif mean > 1 + LOW_MEAN + noise:
+    elif mean > 1 + max(LOW_MEAN, noise):
         blocked = True
         said.append(
             f"The weights average {mean:.2f} where 1 is due: the propensities are not those of this log, or the target "

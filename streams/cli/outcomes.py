@@ -85,9 +85,9 @@ def counterfactual(
     from streams.outcomes.sources import from_file
     from streams.outcomes.table import counterfactual_table
 
-    question = Question(target, assume.value, clip, level, interval.value)
     with gathered(recommendations, events, from_topic, window, actions) as gatherer:
         outcomes = gatherer.finish(shown_only=not all_recommendations, keep=(lambda name: name == arm) if arm else None)
+        question = Question(target, assume.value, clip, level, interval.value, gatherer.exploration)
         found, notes = compared(outcomes, question, None if target in BUILT_IN else from_file(target))
     if json:
         import orjson

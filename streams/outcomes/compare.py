@@ -32,6 +32,7 @@ class Question:
     clip: float | None = None
     level: float = 0.95
     method: Method = "normal"
+    exploration: float = 0.0  # the most that the log was made with
 
 
 def compared(outcomes: Outcomes, question: Question, records: Iterable[bytes] | None) -> tuple[Evaluation, list[str]]:
@@ -43,7 +44,7 @@ def compared(outcomes: Outcomes, question: Question, records: Iterable[bytes] | 
     if not len(logged):
         raise Unreadable("There is not one recommendation with items to learn from.")
     if records is None:
-        target = exploring(logged, BUILT_IN[question.target])
+        target = exploring(logged, BUILT_IN[question.target], question.exploration)
     else:
         logged, target = _matched(outcomes, records, question.target, notes)
     found = evaluate(

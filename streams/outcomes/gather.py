@@ -69,6 +69,8 @@ class Gatherer:
         self._seen = 0
         self._shown: set[int] = set()
         self.broken = 0
+        own = (policy.exploration, *(arm.exploration for arm in policy.arms.values()))
+        self.exploration = max(share for share in own if share is not None)
 
     def recommendation(self, data: bytes) -> None:
         """One record of the recommendations topic. A second one of the same id, as a retry makes, changes nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -26,7 +27,7 @@ ASSUMED = {
 def counterfactual_table(found: Evaluation, question: Question, notes: list[str]) -> RenderableType:
     """The answer, what it rests on, and how far to believe it."""
     interval = f"{question.level:.0%} interval"
-    title = f"Reward per recommendation: the log against {question.target}"
+    title = f"Reward per recommendation: the log against {Path(question.target).name}"
     table = _table(title, ("", "reward", interval, "difference", interval), [])
     table.add_row("the log", *_cells(found.logging), "", "")
     for name, value in found.target.items():
@@ -34,8 +35,8 @@ def counterfactual_table(found: Evaluation, question: Question, notes: list[str]
         table.add_row(WORDS[name], *_cells(value), *(_cells(lift, "+") if lift else ("", "")))
     mean = float(found.overlap.mean_weight.mean())
     lines = [
-        f"{found.slates:,} recommendations of {found.users:,} users; {ASSUMED[found.assume]}.",
-        f"They tell as much as {found.ess:,.0f} of the target's own would; their mean weight is {mean:.2f} (1 is due);",
+        f"{found.slates:,} recommendations of {found.users:,} users; {ASSUMED[found.assume]}. They tell as much as "
+        f"{found.ess:,.0f} of the target's own would; their mean weight is {mean:.2f} (1 is due); "
         f"{found.overlap.drawn:.0%} of the places were open to chance.",
         *notes,
         *(f"Warning: {warning}" for warning in found.warnings),
@@ -48,7 +49,7 @@ def _cells(value: Estimate, sign: str = "") -> tuple[str, str]:
 
 
 def shown(x: float, sign: str = "") -> str:
-    return "-" if math.isnan(x) else format(x, f"{sign}.4f")
+    return "-" if math.isnan(x) else format(x, f"{sign}.4f" if abs(x) < 1000 else f"{sign}.3g")
 
 
 def interval_of(value: Any, sign: str = "") -> str:
@@ -99,7 +100,7 @@ def experiment_tables(report: Report, level: float) -> RenderableType:
 
 
 def _table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for at, name in enumerate(columns):
         table.add_column(name, justify="right" if at else "left", no_wrap=True)
     for row in rows:

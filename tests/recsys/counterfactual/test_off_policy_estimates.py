@@ -105,10 +105,7 @@ def test_95_percent_intervals_hold_the_truth_about_95_times_in_100(target: str) 
     for seed in range(LOGS):
         shop = Shop.open(seed, 500, 4)
         logged = shop.logged(exploration)
-        sure = logged.propensities >= 1 - exploration
-        goal = ranking(logged, shop.best())
-        if target != "best":  # above one half of exploration the target has to be told what chance did
-            goal = exploring(Logged(logged.users, logged.items, logged.rewards, np.where(sure, 0.9, 0.1)), 0)
+        goal = ranking(logged, shop.best()) if target == "best" else exploring(logged, 0, exploration)
         found.append(evaluate(logged, goal))
     held = covered(found, truth, log)
     assert all(0.9 <= share <= 0.99 for share in held.values()), held
