@@ -11,7 +11,7 @@ from streams.records.files import Format
 
 POLICIES = {
     "popular": "Popular, all time",
-    "trending": "Popular of late (half-life 30 days)",
+    "trending": "Popular of late (30 days)",
     "covisitation": "Co-visitation",
     "ease": "EASE, frozen",
     "text": "Text alone",

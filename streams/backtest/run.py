@@ -47,6 +47,8 @@ def run(options: Options, settings: Settings, watch: Watch) -> dict[str, Any]:
     """Runs, and returns what report.json holds. Raises BacktestError, Unreadable, ModelMissing."""
     if unknown := [name for name in options.policies if name not in POLICIES]:
         raise BacktestError(f"There is no policy {', '.join(unknown)}. There are: {', '.join(POLICIES)}, or `all`.")
+    if "-" in (*options.items, *options.events):
+        raise BacktestError("A log from standard input could not be read again after an interruption: name files.")
     work = options.out / "work"
     if options.fresh:
         shutil.rmtree(work, ignore_errors=True)

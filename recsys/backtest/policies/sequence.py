@@ -11,7 +11,7 @@ for `patience` epochs, and the best epoch's weights see the held-out stretch onc
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -71,6 +71,8 @@ class SequencePolicy:
         """NDCG@10 on the held-out stretch after each epoch."""
 
     def train(self, blocks: Blocks) -> None:
+        passed = blocks.log.passed  # what is told are epochs, not each time that events are gone through
+        blocks = replace(blocks, log=replace(blocks.log, passed=_untold))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
             self._net = SequenceNet(len(self._items), self._body, self._shape)
@@ -81,7 +83,7 @@ class SequencePolicy:
             for epoch in range(self._shape.epochs):
                 self._epoch(windows, optimiser, epoch)
                 self.judged.append(self._judge(late))
-                blocks.log.passed(int(blocks.stop * (epoch + 1) / (self._shape.epochs + 1)))
+                passed(int(blocks.stop * (epoch + 1) / (self._shape.epochs + 1)))
                 if self.judged[-1] >= max(self.judged):
                     best, stale, self.epochs = deepcopy(self._net.state_dict()), 0, epoch + 1
                 else:
@@ -143,6 +145,10 @@ class SequencePolicy:
             states = self._net(torch.from_numpy(inputs))[torch.arange(len(inputs)), torch.from_numpy(many)]
             scores: NDArray[np.float32] = self._net.logits(states).numpy()
         return scores
+
+
+def _untold(place: int) -> None:
+    """Tells nobody."""
 
 
 class SequenceNet(torch.nn.Module):

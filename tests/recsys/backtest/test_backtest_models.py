@@ -149,3 +149,17 @@ def test_the_full_softmax_has_the_loss_and_the_gradients_of_the_plain_one(half, 
         found.append([loss.detach(), states.grad, table.grad, bias.grad])
     for a, b in zip(*found, strict=True):
         assert torch.allclose(a, b, atol=within)
+
+
+def test_what_was_shown_had_been_a_candidate_and_one_retriever_named_it_first(new_items, new_log, deeds):
+    items = new_items(400)
+    log = new_log(items, deeds(15, 900, 30, 400))
+    policy = Full(items)
+    policy.train(log.blocks(0, 500, 64))
+    stages = [p.stages for p in predicted(log, policy, 500, refresh=16)]
+    together = {name: np.concatenate([one[name] for one in stages]) for name in stages[0]}
+    looked_at = together["candidates"] >= 0
+    assert 20 < looked_at.sum() < len(looked_at) / 2
+    assert (together["slate"][looked_at] <= together["candidates"][looked_at]).all()
+    named = sum(column[looked_at] for name, column in together.items() if name.startswith("by "))
+    assert (named == together["candidates"][looked_at]).all()
