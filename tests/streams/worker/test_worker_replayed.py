@@ -10,7 +10,10 @@ import sys
 
 import orjson
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from streams.cli import people, replay
 from streams.replay.files import Sources, replay_files
 from streams.replay.player import Player
 from streams.replay.recording import Recording
@@ -18,7 +21,7 @@ from streams.replay.shelf import Shelf
 from streams.replay.span import Span
 from streams.replay.topics import recorded, replay_topic
 from streams.replay.watching import watching
-from streams.settings import Settings
+from streams.settings import Settings, settings
 
 pytestmark = pytest.mark.services
 
@@ -52,6 +55,30 @@ def replayed_from_files(lab, items, events):
 
 
 @pytest.fixture
+def headwater(monkeypatch):
+    """`headwater(lab, words...)`: a command, with the settings of a lab."""
+    app = typer.Typer()
+    replay.register(app)
+    people.register(app)
+
+    def run(lab, *words):
+        for name, value in {
+            "KAFKA_BOOTSTRAP_SERVERS": lab.settings.kafka_bootstrap_servers,
+            "REDIS_URL": lab.settings.redis_url.get_secret_value(),
+            "NAMESPACE": lab.settings.namespace,
+            "MAX_RECORD_BYTES": str(lab.settings.max_record_bytes),
+            "DATA_DIR": str(lab.folder),
+            "ENCODER": "none",
+        }.items():
+            monkeypatch.setenv(f"HEADWATER_{name}", value)
+        settings.cache_clear()
+        return CliRunner().invoke(app, list(words))
+
+    yield run
+    settings.cache_clear()
+
+
+@pytest.fixture
 def crowd(shoppers):
     """`crowd(n)`: a log of all that users do, as (key, value), with a record that is none now and then."""
 
@@ -71,7 +98,9 @@ def crowd(shoppers):
     return make
 
 
-def test_a_killed_worker_s_recommendations_are_those_of_a_replay_from_kafka_and_from_files(lab, items, crowd):
+def test_a_killed_worker_s_recommendations_are_those_of_a_replay_from_kafka_and_from_files(
+    lab, items, crowd, headwater
+):
     events = crowd(500)
     lab.send(items, to="items")
     lab.send(events)
@@ -84,6 +113,23 @@ def test_a_killed_worker_s_recommendations_are_those_of_a_replay_from_kafka_and_
     assert live[1] == sum(b"not json" not in value and b"forget" not in value for _, value in events)
     assert replayed(lab) == live
     assert replayed_from_files(lab, items, events) == live
+
+    checked = headwater(lab, "replay", "--check", "--json")
+    assert checked.exit_code == 0, checked.stderr
+    assert json.loads(checked.stdout)["topic"] == {"digest": live[0], "recommendations": live[1]}
+    last = json.loads(events[-2][1])  # the very last one forgets its user
+    then = headwater(lab, "profile", "show", last["user_id"], "--at", last["event_id"], "--json")
+    now = headwater(lab, "profile", "show", last["user_id"], "--json")
+    assert now.exit_code == 0, now.stderr
+    assert then.stdout == now.stdout
+
+    key, made = next((one.key, json.loads(one.value)) for one in lab.published("recommendations"))
+    lab.send([(key, orjson.dumps(made | {"rec_id": "rec-from-elsewhere"}))], to="recommendations")
+    checked = headwater(lab, "replay", "--check")
+    assert checked.exit_code == 1
+    assert "ANOTHER ONE" in checked.stdout
+    assert f"user {key.decode()}" in checked.stdout
+    assert "only in A" in checked.stdout
 
 
 def learner(lab):
