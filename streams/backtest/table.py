@@ -20,7 +20,7 @@ def show(report: dict[str, Any]) -> None:
         f"({cut['time']}, {cut['event_id']}); {log['measured']:,} events measured, {log['on_seen_items']:,} on items "
         "seen before"
     )
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("policy", f"NDCG@{k}", "95%", f"HR@{k}", f"MRR@{k}", "coverage", "ms/event"):
         table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
     best = max(report["policies"], key=lambda one: one["ndcg"]["mean"] or 0)
