@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -259,12 +259,14 @@ def _write(
     from streams.backtest.page import page
 
     if options.predictions is not None:
-        watch.task("writing predictions", len(places) * len(outcome.results))
-        for number, (name, result) in enumerate(outcome.results.items()):
-            path = predictions_path(options.predictions, name, len(outcome.results))
+        several = len(outcome.results) > 1
+        watch.task("writing predictions", len(places) * (len(outcome.results) + several))
+        main = {options.predictions: main_policy(list(outcome.results))}
+        each = {_of_policy(options.predictions, name): name for name in outcome.results} if several else {}
+        for number, (path, name) in enumerate({**each, **main}.items()):
             path.parent.mkdir(parents=True, exist_ok=True)
             passed = _Offset(watch, number * len(places))
-            _whole(path, prediction_lines(log, places, result.top, items.ids, passed))
+            _whole(path, prediction_lines(log, places, outcome.results[name].top, items.ids, passed))
     _whole(options.out / "report.json", [orjson.dumps(report, option=orjson.OPT_INDENT_2)])
     _whole(options.out / "report.html", [page(report).encode()])
 
@@ -280,9 +282,13 @@ class _Offset:
         self.watch.at(self.before + at)
 
 
-def predictions_path(path: Path, policy: str, policies: int) -> Path:
-    """FILE itself for one policy; with several each has its own, FILE with the policy's name before the ending."""
-    return path if policies == 1 else path.with_name(f"{path.stem}-{policy}{path.suffix}")
+def main_policy(names: Sequence[str]) -> str:
+    """The policy that a backtest is about: the full system, or else the last one named."""
+    return "full" if "full" in names else names[-1]
+
+
+def _of_policy(path: Path, policy: str) -> Path:
+    return path.with_name(f"{path.stem}-{policy}{path.suffix}")
 
 
 def _whole(path: Path, pieces: Iterable[bytes]) -> None:

@@ -41,7 +41,8 @@ def backtest(
         Path | None,
         typer.Option(
             "--predictions", metavar="FILE",
-            help="Write each predicted list, one JSON line an event. With several policies: FILE-<policy>.",
+            help="Write predicted lists, a JSON line an event: of `full` or else the last policy; of several also in "
+            "FILE-<policy> too.",
         ),
     ] = None,
     refresh: Annotated[

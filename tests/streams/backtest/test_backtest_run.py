@@ -51,6 +51,7 @@ def test_figures_follow_from_the_predictions_file_alone(backtest, log_records, i
         assert one["hr"]["mean"] == pytest.approx(np.mean(hits))
         assert one["ndcg"]["low"] <= one["ndcg"]["mean"] <= one["ndcg"]["high"]
     assert report["log"]["on_seen_items"] == len(told) - len(gains)
+    assert (tmp_path / "p.jsonl").read_bytes() == (tmp_path / "p-full.jsonl").read_bytes()
 
 
 _INTERRUPTED = """
