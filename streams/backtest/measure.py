@@ -34,10 +34,11 @@ MAIN = "ndcg"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Results by policy, and seconds by (policy, "train" | "predict" | "learn")."""
+    """Results by policy, seconds by (policy, "train" | "predict" | "learn"), epochs of what trains in epochs."""
 
     results: Mapping[str, Results]
     seconds: Mapping[tuple[str, str], float]
+    epochs: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,7 @@ def _policy(
         "novelty_bits": bits / max(1, slates),
         "diversity": apart / pairs if pairs else None,
         "seconds": seconds,
+        "epochs": outcome.epochs.get(name),
         "ms_per_event": 1000 * per_event,
     }
 

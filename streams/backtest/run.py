@@ -232,7 +232,8 @@ def _predicted(
             saved = time.monotonic()
             every = max(SAVE_S, (saved - now) / _SHARE)
         clock.start()
-    return Outcome(results, dict(clock.seconds))
+    epochs = {p.name: int(p.epochs_trained) for p in policies if hasattr(p, "epochs_trained")}
+    return Outcome(results, dict(clock.seconds), epochs)
 
 
 class _Clock:

@@ -94,6 +94,11 @@ class SequencePolicy:
             self._epoch(windows_of(blocks), self._optimiser(self._net, 0.25), len(self.judged))
             self._net.eval()
 
+    @property
+    def epochs_trained(self) -> int:
+        """All of them: until it had converged, to see that it had, and the last one over everything."""
+        return len(self.judged) + 1
+
     def predict(self, block: Block, k: int) -> Predicted:
         return ranked(self._scores(block.interactions.history), block.interactions, self._items, k)
 

@@ -93,6 +93,8 @@ def test_a_run_that_is_killed_goes_on_and_comes_to_the_same_figures(tmp_path, lo
     assert go(tmp_path / "killed", 30, "predicting").returncode == -signal.SIGKILL
     last = go(tmp_path / "killed", 10**9, "predicting")
     assert last.returncode == 0, last.stderr
+    trained = json.loads((tmp_path / "killed/out/report.json").read_bytes())["policies"]
+    assert [one["epochs"] for one in trained] == [None, 3, None]
     assert "taken up" in last.stderr
     reports = [json.loads((tmp_path / name / "out/report.json").read_bytes()) for name in ("straight", "killed")]
     for report in reports:
