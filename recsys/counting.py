@@ -6,7 +6,7 @@ batch was cut.
 
 What counts: an interaction adds its action's weight to the item's popularity (a rating counts as turning to
 the item however it ends), a weight below zero adds to its refusals, an impression to the exposures of what
-was shown, and the last five items of a user to co-visitation with 1/gap. An event id seen of late counts
+was shown, and the last ten items of a user to co-visitation with 1/gap. An event id seen of late counts
 once. A stamp far ahead of the log's time is pulled back to it; one of long ago weighs nothing. Who erases
 themselves leaves the memory of last items at once; sums hold no user, and what they took from one fades with
 its half-life.
@@ -34,7 +34,7 @@ from recsys.priors import Shelf
 from recsys.tallies import COUNTS, NEIGHBOURS, NEVER, Priors, Tallies
 from schemas.events import Forget, Impression, Interaction
 
-LAST = 5
+LAST = 10
 """Items of a user that co-visitation looks back on."""
 _WINDOWS = len(WINDOWS_DAYS)
 _REFUSALS, _EXPOSURES, _TOGETHER = _WINDOWS, _WINDOWS + 1, _WINDOWS + 2

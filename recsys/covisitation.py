@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SLOTS = 64
-KEPT = 32
+SLOTS = 128
+KEPT = 64
 Rows = NDArray[np.int64]
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from recsys.actions import ACTIONS, PAST_TENSE
 from recsys.dialogue.naming import shown_category
-from recsys.features import FEATURES, GROUPS
+from recsys.features import FEATURES, GROUPS, INDEX
 from recsys.policy import Policy
 from recsys.query import Block
 from recsys.retrieve import Neighbours
@@ -29,11 +29,15 @@ _TITLE_CHARS = 60
 _MEMBERS = np.array([[feature.group == group for feature in FEATURES] for group in GROUPS], np.float32)
 _AVAILABLE = GROUPS.index("available")
 _PERIODS = {
-    "en": ("today", "this week", "this month", "this quarter", "this year"),
-    "zh": ("今天", "本周", "本月", "本季度", "今年"),
+    "en": ("today", "this week", "this month", "this quarter", "this year", "over the years"),
+    "zh": ("今天", "本周", "本月", "本季度", "今年", "一直以来"),
 }
-_POPULARITY = tuple(f.name for f in FEATURES if f.group == "popular")
-_POPULAR_AT = next(i for i, f in enumerate(FEATURES) if f.group == "popular")
+_POPULARITY = tuple(f"popularity_{window}" for window in ("day", "week", "month", "quarter", "year", "ever"))
+_SHARES = [INDEX[name] for name in _POPULARITY]
+_LOGS = [INDEX[f"{name}_log"] for name in _POPULARITY]
+_YOUNG = GROUPS.index("young")
+_FRESH = 0.25
+"""A reason says that others have only begun to choose an item if its `fresh` is at least this: 40 days."""
 _PHRASES = {
     "en": {
         "together": "Often chosen together with “{title}”, which you {did}",
@@ -42,6 +46,8 @@ _PHRASES = {
         "similar?": "Like things you chose before",
         "words": "Fits what you said: “{said}”",
         "popular": "Chosen by many {period}",
+        "next": "Often follows what you chose lately",
+        "young": "Others have only begun to choose it",
         "new": "New in the catalogue",
         "category": "You often choose {name}",
         "brand": "You have chosen {name} before",
@@ -55,6 +61,8 @@ _PHRASES = {
         "similar?": "与您以前的选择相似",
         "words": "符合您说的：“{said}”",
         "popular": "{period}很受欢迎",
+        "next": "常在您最近的选择之后被选择",
+        "young": "最近才开始有人选择",
         "new": "新上架",
         "category": "您常选{name}",
         "brand": "您选过{name}",
@@ -77,9 +85,10 @@ def explain(
     """Reasons [B][K][...] for chosen rows int32[B, K] (-1 behind the end), with their features x and contributions
     float32[B, K, F]."""
     parts = np.round((contributions @ _MEMBERS.T).astype(np.float64), 4)
+    parts[:, :, _YOUNG] = np.where(x[:, :, INDEX["fresh"]] >= _FRESH, parts[:, :, _YOUNG], 0)
     order = np.argsort(-parts, axis=2, kind="stable")[:, :, : policy.reasons]
     weights, ranked = np.take_along_axis(parts, order, 2).tolist(), order.tolist()
-    subjects = np.take_along_axis(_subjects(world, block, neighbours, tastes, chosen, x), order, 2)
+    subjects = np.take_along_axis(_subjects(world, block, neighbours, tastes, chosen, contributions), order, 2)
     cited = _latest_alike(world, block, subjects, order).tolist()
     subjects = subjects.tolist()
     counts = (chosen >= 0).sum(axis=1).tolist()
@@ -104,7 +113,7 @@ def explain(
 
 
 def _subjects(
-    world: World, block: Block, neighbours: Neighbours, tastes: Tastes, chosen: Ints, x: Floats
+    world: World, block: Block, neighbours: Neighbours, tastes: Tastes, chosen: Ints, contributions: Floats
 ) -> npt.NDArray[np.int64]:
     """[B, K, groups]: what each reason is about. together, similar: the evidence column that speaks most for the item,
     -1 for none; popular: the window; category, brand: its number; else 0."""
@@ -112,7 +121,11 @@ def _subjects(
     if not world.catalogue.rows:
         return out
     safe = np.maximum(chosen, 0)
-    out[:, :, GROUPS.index("together")] = neighbours.of(world.catalogue.keys[safe])[2]
+    place = neighbours.places(world.catalogue.keys[safe])
+    if len(neighbours.codes):
+        out[:, :, GROUPS.index("together")] = np.where(place >= 0, neighbours.anchors[place], -1)
+    else:
+        out[:, :, GROUPS.index("together")] = -1
     out[:, :, GROUPS.index("similar")] = -1
     if world.dense.dim:
         rows = block.rows[:, -RECENT:]
@@ -121,7 +134,7 @@ def _subjects(
         near = np.round(np.matmul(world.dense.vectors[safe], recent.transpose(0, 2, 1)), 4)
         place = near.argmax(axis=2) + block.rows.shape[1] - RECENT
         out[:, :, GROUPS.index("similar")] = np.where(near.max(axis=2) > 0.05, place, -1)
-    out[:, :, GROUPS.index("popular")] = x[:, :, _POPULAR_AT : _POPULAR_AT + len(_POPULARITY)].argmax(axis=2)
+    out[:, :, GROUPS.index("popular")] = (contributions[:, :, _SHARES] + contributions[:, :, _LOGS]).argmax(axis=2)
     kinds = world.catalogue.categories[safe]
     if tastes.categories.shape[1]:
         query = np.arange(len(chosen))[:, None, None]
@@ -176,7 +189,9 @@ def _reason(
             evidence.append({"event": _event_at(query.user.recent_ids, alike)})
         name = names.all[subject]
         return phrases[group].format(name=shown_category(name, language) if group == "category" else name), evidence
-    field = {"new": "published_at", "price": "price", "available": "available"}[group]
+    if group == "next":
+        return phrases["next"], [{"event": query.user.recent_ids[-1]} if query.user.recent_ids else {"field": "history"}]
+    field = {"young": "first_chosen", "new": "published_at", "price": "price", "available": "available"}[group]
     return phrases[group], [{"field": field}]
 
 

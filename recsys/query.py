@@ -77,6 +77,18 @@ def block_of(world: World, queries: Sequence[Query], policy: Policy, weights: Fl
     )  # fmt: skip
 
 
+def context_of(block: Block) -> Floats:
+    """float32[B, len(recsys.features.CONTEXT)]: what holds of the moment of each query."""
+    evidence = block.evidence
+    many = (evidence.keys > 0).sum(axis=1)
+    idle = np.where(many > 0, block.now // 1000 - evidence.ts[:, -1], 0)
+    lines = [
+        np.ones(len(many)), many == 0, (many > 0) & (many < 3), many >= 10, (many > 0) & (idle < 86_400),
+        (many > 0) & (idle > 60 * 86_400),
+    ]  # fmt: skip
+    return np.stack(lines, axis=1).astype(np.float32)
+
+
 def _mean_vectors(world: World, rows: Ints, weights: Floats) -> Floats:
     """[B, dim]: the unit vector of the weighted sum of the rows' vectors. Dislikes pull away with half their weight."""
     dense = world.dense

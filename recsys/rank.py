@@ -1,8 +1,9 @@
 """Ranker: features to scores, for the whole block's candidates in one pass, on CPU or GPU.
 
-An additive model in torch: each feature times its weight, summed. So a score falls apart into its features without
-approximation, and a reason is a part of the score. Its prior weights rank sensibly before any training; the learner
-trains the same module and ships its state as a release.
+An additive model in torch: each feature times its weight, summed; a weight depends on the moment (`CONTEXT`), not on
+the other features. So a score falls apart into its features without approximation, and a reason is a part of the
+score. Its prior weights rank sensibly before any training; the learner trains the same weights and ships them as a
+release.
 """
 
 from __future__ import annotations
@@ -11,22 +12,31 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from recsys.features import FEATURES
+from recsys.features import CONTEXT, FEATURES
 
 ROUND = 5
 """Decimals of a score: coarser than what another block shape or device changes, finer than what matters."""
 Floats = npt.NDArray[np.float32]
 
 
+def prior_weights() -> Floats:
+    """float32[len(CONTEXT), len(FEATURES)]: the table's own weights at every moment."""
+    weights = np.zeros((len(CONTEXT), len(FEATURES)), np.float32)
+    weights[0] = [feature.weight for feature in FEATURES]
+    return weights
+
+
 class AdditiveRanker(torch.nn.Module):
-    """contributions[..., f] = weight[f] * x[..., f]; the score is their sum."""
+    """contributions[b, c, f] = (sum over g of context[b, g] * weight[g, f]) * x[b, c, f]; the score is their sum."""
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Floats | None = None) -> None:
         super().__init__()
-        self.weight = torch.nn.Parameter(torch.tensor([f.weight for f in FEATURES], dtype=torch.float32))
+        self.weight = torch.nn.Parameter(torch.from_numpy(prior_weights() if weights is None else weights.copy()))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self.weight
+    def forward(self, x: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        # summed line by line rather than as a matrix product: the same bits whatever the block's size
+        mine = (context[:, :, None] * self.weight).sum(dim=1)
+        return x * mine[:, None, :]
 
 
 class Ranker:
@@ -36,13 +46,24 @@ class Ranker:
         self.device = device
         self.module = (module or AdditiveRanker()).to(device).eval()
 
-    def scores(self, x: Floats) -> npt.NDArray[np.float64]:
-        """float64[B, C] for features float32[B, C, F], rounded to ROUND decimals: no last bit decides an order."""
+    def scores(self, x: Floats, context: Floats) -> npt.NDArray[np.float64]:
+        """float64[B, C] for features float32[B, C, F] at the moments float32[B, G], rounded to ROUND decimals: no last
+        bit decides an order."""
         with torch.inference_mode():
-            out = self.module(torch.from_numpy(x).to(self.device, non_blocking=True)).sum(dim=-1)
+            out = self._module(x, context).sum(dim=-1)
             return np.round(out.cpu().numpy().astype(np.float64), ROUND)
 
-    def contributions(self, x: Floats) -> Floats:
-        """What each feature adds to the score; same shape as `x` (any leading shape, F last)."""
+    def contributions(self, x: Floats, context: Floats) -> Floats:
+        """What each feature adds to the score; the shape of `x`, [B, K, F]."""
         with torch.inference_mode():
-            return self.module(torch.from_numpy(x).to(self.device)).cpu().numpy()
+            return self._module(x, context).cpu().numpy()
+
+    def weights_at(self, context: Floats) -> Floats:
+        """float32[F]: the weights of a moment, float32[G]."""
+        weights: Floats = (context[:, None] * self.module.weight.detach().cpu().numpy()).sum(axis=0)
+        return weights
+
+    def _module(self, x: Floats, context: Floats) -> torch.Tensor:
+        there = torch.from_numpy(x).to(self.device, non_blocking=True)
+        out: torch.Tensor = self.module(there, torch.from_numpy(context).to(self.device, non_blocking=True))
+        return out

@@ -22,7 +22,7 @@ from recsys.experiments.assign import MAIN
 from recsys.experiments.live import arms_of, rank_by_arm
 from recsys.explain import explain
 from recsys.policy import Policy
-from recsys.query import Block, Query, block_of
+from recsys.query import Block, Query, block_of, context_of
 from recsys.retrieve import SOURCES, Near, retrieve, search
 from recsys.score import features_of, tastes_of
 from recsys.select import seed_of, select
@@ -104,20 +104,21 @@ def _slates(
     tastes = tastes_of(world, block)
     x = features_of(world, block, candidates, tastes)
     timer("features")
+    context = context_of(block)
     ks = np.fromiter((q.k for q in queries), np.int64, len(queries))
     seeds = np.array([seed_of(q.user.user_id, q.event_id) for q in queries], np.uint64)
     arms = arms_of([q.user.user_id for q in queries], policy) if policy.arms else None
     if arms is None:
-        scores = world.ranker.scores(x)
+        scores = world.ranker.scores(x, context)
         timer("rank")
         slates = select(world, candidates.rows, scores, ks, seeds, policy)
     else:
-        x, scores, slates, teams = rank_by_arm(world, candidates.rows, x, ks, seeds, policy, arms)
+        x, scores, slates, teams = rank_by_arm(world, candidates.rows, x, context, ks, seeds, policy, arms)
     timer("select")
     place = np.maximum(slates.chosen, 0)
     rows = np.where(slates.chosen >= 0, np.take_along_axis(candidates.rows, place, 1), -1)
     chosen_x = np.take_along_axis(x, place[:, :, None], 1)
-    parts = world.ranker.contributions(chosen_x)
+    parts = world.ranker.contributions(chosen_x, context)
     reasons = explain(world, block, candidates.neighbours, tastes, rows, chosen_x, parts, policy)
     timer("explain")
     score = np.take_along_axis(scores, place, 1).tolist()

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from recsys.keys import item_keys
 from recsys.policy import Policy
-from recsys.query import Block, Query, kept_out
+from recsys.query import Block, Query, context_of, kept_out
+from recsys.sequence import LENGTH
 from recsys.text import terms
 from recsys.world import World
 
@@ -23,13 +24,19 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Keys = npt.NDArray[np.uint64]
 
-SOURCES = ("lexical", "words", "together", "session", "trending", "new", "category", "similar", "popular", "named")
+SOURCES = (
+    "lexical", "words", "together", "session", "trending", "new", "category", "similar", "popular", "named", "general", "next",
+)  # fmt: skip
 CODE = {name: code for code, name in enumerate(SOURCES)}
 ANCHORS = 10
 """Latest liked items whose neighbours are candidates."""
 # places by retriever; `similar` is last and takes what the others leave
-PLACES = {"lexical": 50, "words": 60, "together": 70, "session": 20, "trending": 30, "new": 12, "category": 30}
+PLACES = {
+    "lexical": 50, "words": 60, "together": 70, "session": 20, "trending": 20, "new": 12, "category": 30, "general": 60,
+    "next": 80,
+}  # fmt: skip
 _ALL_AT_ONCE = 20_000
+_DOUBT = 5.0  # so much weight an item needs before its shares are believed
 _KEY = np.uint64(48)
 
 
@@ -40,22 +47,22 @@ class Neighbours:
     codes: Keys
     weights: Floats  # over the ANCHORS latest liked items, each by its own evidence
     last: Floats  # of the very last liked item alone
+    shares: Floats  # of all that goes together with an anchor, summed over the anchors
+    lifts: Floats  # weight by the root of the anchor's popularity, summed over the anchors
     anchors: Ints  # the evidence column of the liked item that speaks most for it
 
     @classmethod
     def none(cls) -> Neighbours:
         zero = np.zeros(0, np.float32)
-        return cls(np.zeros(0, np.uint64), zero, zero, np.zeros(0, np.int32))
+        return cls(np.zeros(0, np.uint64), zero, zero, zero, zero, np.zeros(0, np.int32))
 
-    def of(self, keys: Keys) -> tuple[Floats, Floats, Ints]:
-        """(weights, last, anchors), each [B, C] for item keys [B, C]; 0, 0 and -1 where there is nothing."""
+    def places(self, keys: Keys) -> npt.NDArray[np.int64]:
+        """int64[B, C] for item keys [B, C]: where each stands in `codes`, -1 where it does not."""
         if not len(self.codes):
-            zero = np.zeros(keys.shape, np.float32)
-            return zero, zero, np.full(keys.shape, -1, np.int32)
+            return np.full(keys.shape, -1)
         wanted = (np.arange(len(keys), dtype=np.uint64) << _KEY)[:, None] | keys
         at = np.minimum(np.searchsorted(self.codes, wanted), len(self.codes) - 1)
-        hit = self.codes[at] == wanted
-        return np.where(hit, self.weights[at], 0), np.where(hit, self.last[at], 0), np.where(hit, self.anchors[at], -1)
+        return np.where(self.codes[at] == wanted, at, -1)
 
 
 @dataclass(slots=True)
@@ -66,6 +73,8 @@ class Candidates:
     sources: npt.NDArray[np.uint8]
     lexical: Floats
     neighbours: Neighbours
+    users: Floats  # [B, D] the sequence model's vectors of the users
+    anchors: Ints  # [B, ANCHORS] catalogue rows of the items that neighbours were looked for, newest first, -1 padded
 
 
 def anchors_of(block: Block) -> tuple[Keys, Floats, Ints]:
@@ -90,26 +99,32 @@ def neighbours_of(world: World, keys: Keys, weights: Floats, columns: Ints) -> N
     if not len(flat):
         return Neighbours.none()
     query, step = flat // a, flat % a
-    near = stats.neighbours[at.ravel()[flat]]
-    weight = stats.neighbour_weights[at.ravel()[flat]]
-    factor = np.log1p(weights.ravel()[flat]) / (1 + step)
+    found = at.ravel()[flat]
+    near, weight = stats.neighbours[found], stats.neighbour_weights[found]
     used = near > 0
     codes = ((query.astype(np.uint64) << _KEY)[:, None] | near)[used]
-    summed = (weight * factor[:, None].astype(np.float32))[used]
-    last = (weight * (step == 0)[:, None])[used]
     if not len(codes):
         return Neighbours.none()
-    column = np.broadcast_to(columns.ravel()[flat][:, None], near.shape)[used]
-    order = np.argsort(codes, kind="stable")
-    codes, summed, column = codes[order], summed[order], column[order]
-    starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
-    most = np.repeat(np.maximum.reduceat(summed, starts), np.diff(np.append(starts, len(codes))))
-    return Neighbours(
-        codes[starts],
-        np.add.reduceat(summed.astype(np.float64), starts).astype(np.float32),
-        np.add.reduceat(last[order].astype(np.float64), starts).astype(np.float32),
-        np.maximum.reduceat(np.where(summed == most, column, -1), starts).astype(np.int32),
+    factors = np.stack(
+        [
+            np.log1p(weights.ravel()[flat]) / (1 + step),
+            step == 0,
+            1 / (weight.sum(axis=1) + _DOUBT),
+            1 / np.sqrt(stats.popularity[found, -1] + _DOUBT),
+        ],
+        axis=1,
     )
+    line = np.repeat(np.arange(len(flat)), used.sum(axis=1))
+    parts = weight[used].astype(np.float64)[:, None] * factors[line]
+    order = np.argsort(codes, kind="stable")
+    codes, parts = codes[order], parts[order]
+    column = columns.ravel()[flat][line[order]]
+    starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
+    summed = parts[:, 0].astype(np.float32)
+    most = np.repeat(np.maximum.reduceat(summed, starts), np.diff(np.append(starts, len(codes))))
+    sums = np.ascontiguousarray(np.add.reduceat(parts, starts, axis=0).T, np.float32)
+    anchors = np.maximum.reduceat(np.where(summed == most, column, -1), starts).astype(np.int32)
+    return Neighbours(codes[starts], *sums, anchors)
 
 
 @dataclass(slots=True)
@@ -118,6 +133,8 @@ class Near:
 
     words: Ints
     taste: Ints
+    next: Ints  # by the sequence model
+    users: Floats  # [B, D] the sequence model's vectors of the users
 
 
 def search(world: World, block: Block, policy: Policy, pool: Executor | None = None) -> Near:
@@ -126,7 +143,26 @@ def search(world: World, block: Block, policy: Policy, pool: Executor | None = N
     free = np.fromiter((q.candidates is None and not q.constraints for q in block.queries), bool, len(block.queries))
     taste = block.profile + block.session * np.float32(0.5)
     words = _near(world, block.words, free, PLACES["words"], pool)
-    return Near(words, _near(world, taste, free, policy.candidates, pool))
+    return Near(words, _near(world, taste, free, policy.candidates, pool), *_next(world, block))
+
+
+def _next(world: World, block: Block) -> tuple[Ints, Floats]:
+    """([B, places] rows that the sequence model expects next, best first; [B, D] its vectors of the users)."""
+    b = len(block.queries)
+    if world.sequence is None or not world.catalogue.rows:
+        return np.full((b, 0), -1, np.int32), np.zeros((b, 0), np.float32)
+    into, out, _ = world.sequence_items
+    liked = (block.evidence.weights > 0) & (block.rows >= 0)
+    order = np.argsort(liked, axis=1, kind="stable")  # what counts to the end, in its order
+    rows = np.where(np.take_along_axis(liked, order, 1), np.take_along_axis(block.rows, order, 1), -1)
+    last = np.take_along_axis(block.evidence.ts, order[:, -1:], 1)[:, 0]
+    users = world.sequence.users(into, rows[:, -LENGTH:].astype(np.int32), block.now // 1000 - last)
+    best = np.full((b, PLACES["next"]), -1, np.int32)
+    for line, user in enumerate(users):
+        if liked[line].any():
+            found = world.best(out @ user + world.sequence_base, world.shop, PLACES["next"])
+            best[line, : len(found)] = found
+    return best, users
 
 
 def _near(world: World, vectors: Floats, free: npt.NDArray[np.bool_], n: int, pool: Executor | None) -> Ints:
@@ -142,7 +178,9 @@ def _near(world: World, vectors: Floats, free: npt.NDArray[np.bool_], n: int, po
 def retrieve(world: World, block: Block, near: Near, policy: Policy) -> Candidates:
     """Candidates of every query of the block, `near` being what `search` found for it; see the module's docstring."""
     b, c = len(block.queries), policy.candidates
-    neighbours = neighbours_of(world, *anchors_of(block))
+    keys, weights, columns = anchors_of(block)
+    neighbours = neighbours_of(world, keys, weights, columns)
+    anchors = np.where(keys > 0, np.take_along_axis(block.rows, columns, 1), -1).astype(np.int32)
     named = [q for q in block.queries if q.candidates is not None]
     width = max([c, *(len(q.candidates or ()) for q in named)])
     rows, sources = np.full((b, width), -1, np.int32), np.zeros((b, width), np.uint8)
@@ -164,7 +202,7 @@ def retrieve(world: World, block: Block, near: Near, policy: Policy) -> Candidat
     for at, score in enumerate(lexical):
         if score is not None:
             scores[at] = np.where(rows[at] >= 0, score[rows[at]], 0)
-    return Candidates(rows, sources, scores, neighbours)
+    return Candidates(rows, sources, scores, neighbours, near.users, anchors)
 
 
 def _lexical(world: World, block: Block, at: int) -> Floats | None:
@@ -202,6 +240,8 @@ def _generate(
     parts.append(("words", near.words[at]))
     parts.append(("session", _top_neighbours(world, neighbours, neighbours.last, at, PLACES["session"])))
     parts.append(("together", _top_neighbours(world, neighbours, neighbours.weights, at, PLACES["together"])))
+    parts.append(("next", near.next[at]))
+    parts.append(("general", _general(world, block, at)))
     for name, shared in (("trending", world.trending), ("new", world.newest)):
         rows = shared[: PLACES[name]]
         parts.append((name, np.broadcast_to(rows, (b, len(rows)))))
@@ -272,6 +312,16 @@ def _top_neighbours(world: World, neighbours: Neighbours, weights: Floats, at: n
     return out
 
 
+def _general(world: World, block: Block, at: npt.NDArray[np.int64]) -> Ints:
+    """[b, places]: the best by what is the same for everybody, as the ranker weighs it for the moment of each query."""
+    contexts, which = np.unique(context_of(block)[at], axis=0, return_inverse=True)
+    best = np.full((len(contexts), PLACES["general"]), -1, np.int32)
+    for line, context in enumerate(contexts):
+        rows = world.best_in_general(context.tobytes())[: PLACES["general"]]
+        best[line, : len(rows)] = rows
+    return best[which]
+
+
 def _of_categories(world: World, block: Block, at: npt.NDArray[np.int64]) -> Ints:
     """[b, places]: the best of the two categories that the user's evidence weighs most."""
     n = PLACES["category"] // 2
@@ -331,14 +381,16 @@ def _conditioned(
         parts[2, known] = np.einsum("nd,d->n", vectors, block.profile[at])
     keys = np.zeros((at + 1, len(rows)), np.uint64)
     keys[at] = world.catalogue.keys[rows]
-    parts[3] = np.log1p(neighbours.of(keys)[0][at]) + world.popularity[rows, 2]
+    place = neighbours.places(keys)[at]
+    company = np.where(place >= 0, neighbours.weights[place], 0) if len(neighbours.codes) else np.zeros(len(rows))
+    parts[3] = np.log1p(company) + world.popularity[rows, 2]
     total = np.zeros(world.catalogue.rows, np.float32)
     total[rows] = np.round(parts.sum(axis=0), 4)
     best = world.best(total, allowed, policy.candidates)
     best = best[np.isin(best, rows)]
     sources = np.array([CODE["lexical"], CODE["words"], CODE["similar"], CODE["popular"]], np.uint8)
-    place = {int(r): i for i, r in enumerate(rows)}
-    return best, sources[parts[:, [place[int(r)] for r in best]].argmax(axis=0)]
+    line = {int(r): i for i, r in enumerate(rows)}
+    return best, sources[parts[:, [line[int(r)] for r in best]].argmax(axis=0)]
 
 
 def _fill(world: World, query: Query, policy: Policy, rows: Ints, sources: npt.NDArray[np.uint8]) -> None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from recsys.features import FEATURES, INDEX
 from recsys.query import Block
 from recsys.retrieve import Candidates
+from recsys.shared import PLACES
 from recsys.world import World
 
 Floats = npt.NDArray[np.float32]
@@ -83,18 +84,15 @@ def features_of(world: World, block: Block, candidates: Candidates, tastes: Tast
     def put(name: str, value: npt.NDArray[np.floating]) -> None:
         x[:, :, INDEX[name]] = value
 
-    together, last, _ = candidates.neighbours.of(c.keys[rows])
-    put("covisitation", np.log1p(together) / 4)
-    put("covisitation_last", np.log1p(last) / 4)
+    _company(world, candidates, rows, x)
     if world.dense.dim:
-        wanted = np.stack([block.profile, block.session, block.words], axis=2)
-        near = _near(world, rows, wanted) * world.dense.has[rows][:, :, None]
-        put("similarity", near[:, :, 0])
-        put("session_similarity", near[:, :, 1])
-        put("words", near[:, :, 2])
+        _nearness(world, block, candidates, rows, x)
+    if world.sequence is not None:
+        _, out, bias = world.sequence_items
+        put("sequence", np.einsum("bcd,bd->bc", out[rows], candidates.users) / 8)
+        put("sequence_bias", bias[rows] / 4)
     put("lexical", candidates.lexical / (candidates.lexical + 4))
-    first = INDEX["popularity_day"]
-    x[:, :, first : first + world.popularity.shape[1]] = world.popularity[rows]
+    x[:, :, PLACES] = world.shared_features[rows]
     published = c.published[rows]
     age = np.maximum(block.now[:, None] - published, 0) / NEW_HALF_LIFE_MS
     put("newness", np.where(published >= 0, np.exp2(-age), 0))
@@ -111,6 +109,39 @@ def features_of(world: World, block: Block, candidates: Candidates, tastes: Tast
     put("shown", -np.log2(1 + _times_shown(block, c.keys[rows])) / 4)
     put("available", np.ones(rows.shape, np.float32))
     return x
+
+
+def _company(world: World, candidates: Candidates, rows: Ints, x: Floats) -> None:
+    """The features of co-visitation, filled in where there is any."""
+    near = candidates.neighbours
+    place = near.places(world.catalogue.keys[rows])
+    b, c = np.nonzero(place >= 0)
+    if not len(b):
+        return
+    at = place[b, c]
+    together, last = near.weights[at], near.last[at]
+    lift = near.lifts[at] / np.sqrt(world.weights[rows[b, c], -1] + 5)
+    x[b, c, INDEX["covisitation"]] = np.log1p(together) / 4
+    x[b, c, INDEX["covisitation_last"]] = np.log1p(last) / 4
+    x[b, c, INDEX["covisitation_log"]] = np.log1p(together / 0.05) / 8
+    x[b, c, INDEX["covisitation_last_log"]] = np.log1p(last / 0.05) / 8
+    x[b, c, INDEX["covisitation_share"]] = np.log1p(near.shares[at] / 1e-4) / 8
+    x[b, c, INDEX["covisitation_lift"]] = np.log1p(lift / 1e-3) / 6
+
+
+def _nearness(world: World, block: Block, candidates: Candidates, rows: Ints, x: Floats) -> None:
+    """The features of nearness between texts; 0 where an item has no vector."""
+    anchors = np.maximum(candidates.anchors, 0)
+    there = (candidates.anchors >= 0) & world.dense.has[anchors]
+    latest = world.dense.vectors[anchors] * there[:, :, None]
+    wanted = np.concatenate([np.stack([block.profile, block.session, block.words], axis=1), latest], axis=1)
+    near = _near(world, rows, np.ascontiguousarray(wanted.transpose(0, 2, 1))) * world.dense.has[rows][:, :, None]
+    for place, name in enumerate(("similarity", "session_similarity", "words", "similarity_last")):
+        x[:, :, INDEX[name]] = near[:, :, place]
+    latest_near = near[:, :, 3:]
+    x[:, :, INDEX["similarity_best"]] = latest_near.max(axis=2)
+    ages = np.float32(0.5) / np.arange(1, latest_near.shape[2] + 1, dtype=np.float32)
+    x[:, :, INDEX["similarity_recent"]] = np.einsum("bca,a->bc", latest_near, ages)
 
 
 def _near(world: World, rows: npt.NDArray[np.int32], wanted: Floats) -> Floats:

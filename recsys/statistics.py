@@ -19,7 +19,7 @@ __all__ = ["NEIGHBOURS", "NEVER", "WINDOWS_DAYS", "Statistics"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Statistics:
-    """One snapshot; N items, W = 5 windows, K = 32 neighbours.
+    """One snapshot; N items, W = 6 windows, K = 64 neighbours.
 
     keys               uint64[N], sorted: `recsys.keys.item_key` of the item
     popularity         float32[N, W]: decayed weight of what was done with it, by half-life (WINDOWS_DAYS)

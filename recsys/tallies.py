@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from recsys.decay import HALF_LIVES_MS, shift
 
 COUNTS = len(HALF_LIVES_MS) - 1
-NEIGHBOURS = 32
+NEIGHBOURS = 64
 NEVER = np.iinfo(np.int64).max
 
 
@@ -38,9 +38,9 @@ class Priors:
 class Tallies:
     """Rows sorted by key. Sums are relative to `steps`; `as_of` is the log's time in ms.
 
-    keys uint64[N]; counts float64[N, 7] (popularity in five windows, refusals, exposures); first_ts int64[N]
-    in ms, NEVER where nobody has touched the item; neighbours uint64[N, 32] (0: none) and their weights
-    float32[N, 32], strongest first.
+    keys uint64[N]; counts float64[N, 8] (popularity in six windows, refusals, exposures); first_ts int64[N]
+    in ms, NEVER where nobody has touched the item; neighbours uint64[N, 64] (0: none) and their weights
+    float32[N, 64], strongest first.
     """
 
     as_of: int

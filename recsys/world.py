@@ -17,13 +17,16 @@ import numpy.typing as npt
 
 from recsys.catalogue import Catalogue
 from recsys.conditions import ConditionMasks
+from recsys.decay import DAY_MS
 from recsys.dialogue.vocabulary import Vocabulary
 from recsys.facets import Facets
 from recsys.index.dense import DenseIndex
 from recsys.index.lexical import LexicalIndex, item_terms
 from recsys.index.sketch import SKETCH, joined, sketch
 from recsys.rank import Ranker
-from recsys.statistics import WINDOWS_DAYS, Statistics
+from recsys.sequence import LEAST, SequenceModel
+from recsys.shared import PLACES, shared_features
+from recsys.statistics import NEVER, WINDOWS_DAYS, Statistics
 from recsys.text import terms
 from schemas.items import Item, Withdrawn
 
@@ -31,6 +34,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 TRENDING = 300
 _WEEK = WINDOWS_DAYS.index(7)
+_QUARTER = WINDOWS_DAYS.index(90)
 _MIX = 0x9E3779B97F4A7C15
 
 
@@ -49,6 +53,7 @@ class World:
     release_id: str = "none"
     facets: Facets = field(default_factory=Facets)
     masks: ConditionMasks = field(default_factory=ConditionMasks)
+    sequence: SequenceModel | None = None
 
     @classmethod
     def empty(
@@ -101,10 +106,10 @@ class World:
             facets=facets,
             statistics=statistics or self.statistics,
         )
-        if statistics is None and "_counts" in self.__dict__:
+        if statistics is None and "_counted" in self.__dict__:
             # rows are only ever added: what was looked up for the others holds
-            new = world._counts_from(self.catalogue.rows)
-            world.__dict__["_counts"] = np.concatenate([self._counts, new]) if len(new) else self._counts
+            new = world.statistics.take(world.catalogue.keys[self.catalogue.rows :])
+            world.__dict__["_counted"] = np.concatenate([self._counted, new]) if len(new) else self._counted
         return world
 
     @property
@@ -198,23 +203,34 @@ class World:
     @cached_property
     def popularity(self) -> Floats:
         """float32[rows, windows]: log1p of the decayed weight, over that of the window's most popular item; 0 to 1."""
-        counts = self._counts
+        counts = np.log1p(self.weights)
         top = counts.max(axis=0, initial=0)
         shares: Floats = (counts / np.where(top > 0, top, 1)).astype(np.float32)
         return shares
 
     @cached_property
-    def _counts(self) -> Floats:
-        """float32[rows, windows]: log1p of the decayed weight."""
-        return self._counts_from(0)
-
-    def _counts_from(self, row: int) -> Floats:
-        keys = self.catalogue.keys[row:]
-        out = np.zeros((len(keys), len(WINDOWS_DAYS)), np.float32)
-        at = self.statistics.take(keys)
-        known = at >= 0
-        out[known] = np.log1p(np.maximum(self.statistics.popularity[at[known]], 0))
+    def weights(self) -> Floats:
+        """float32[rows, windows]: the decayed weight of what was done with an item."""
+        out = np.zeros((len(self._counted), len(WINDOWS_DAYS)), np.float32)
+        known = self._counted >= 0
+        out[known] = np.maximum(self.statistics.popularity[self._counted[known]], 0)
         return out
+
+    @cached_property
+    def age_days(self) -> Floats:
+        """float32[rows]: days from the first interaction with an item to the statistics' time; nan if nobody has
+        touched it."""
+        out = np.full(len(self._counted), np.nan, np.float32)
+        known = np.flatnonzero(self._counted >= 0)
+        first = self.statistics.first_ts[self._counted[known]]
+        touched = first != NEVER
+        out[known[touched]] = np.maximum(self.statistics.as_of - first[touched], 0) / DAY_MS
+        return out
+
+    @cached_property
+    def _counted(self) -> npt.NDArray[np.int64]:
+        """int64[rows]: where an item stands in the statistics, -1 if it does not."""
+        return self.statistics.take(self.catalogue.keys)
 
     def best(self, score: Floats, among: npt.NDArray[np.bool_], n: int) -> Ints:
         """Rows by falling score (rounded), ties by item_id."""
@@ -225,6 +241,38 @@ class World:
             part = np.argpartition(rank, n)[:n]
             rows, rank = rows[part], rank[part]
         return rows[np.argsort(rank, kind="stable")]
+
+    @cached_property
+    def shared_features(self) -> Floats:
+        """float32[rows, n]: the features of an item that are the same for everybody, in the order of
+        `recsys.shared.SHARED`."""
+        return shared_features(self.popularity, self.weights, self.age_days)
+
+    @cached_property
+    def sequence_items(self) -> tuple[Floats, Floats, Floats]:
+        """The sequence model's side of every row: (as input [rows, D], as output [rows, D], bias [rows])."""
+        assert self.sequence is not None
+        rows = self.catalogue.rows
+        return self.sequence.items(self.catalogue.keys, self.dense.vectors[:rows] * self.dense.has[:rows, None])
+
+    @cached_property
+    def sequence_base(self) -> Floats:
+        """float32[rows]: what stands beside the inner product when the sequence model retrieves: bias and popularity."""
+        return self.sequence_items[2] + np.log(self.weights[:, _QUARTER] + np.float32(LEAST))
+
+    @cached_property
+    def _in_general(self) -> dict[bytes, Ints]:
+        return {}
+
+    def best_in_general(self, context: bytes) -> Ints:
+        """int32[<= TRENDING]: the best shop rows by the features that are the same for everybody, as the ranker weighs
+        them at a moment (`recsys.query.context_of`, its float32 as bytes)."""
+        found = self._in_general.get(context)
+        if found is None:
+            weights = self.ranker.weights_at(np.frombuffer(context, np.float32))[PLACES]
+            score = np.einsum("nf,f->n", self.shared_features, weights)
+            found = self._in_general[context] = self.best(score, self.shop, TRENDING)
+        return found
 
     @cached_property
     def by_popularity(self) -> Ints:

@@ -198,7 +198,7 @@ class Feed:
         next_world = self._settle(next_world)
         if next_world is world:
             return
-        for warm in ("names", "popularity", "popular", "trending", "newest", "price_level", "whole_items"):
+        for warm in ("names", "shared_features", "popular", "trending", "newest", "price_level", "whole_items"):
             getattr(next_world, warm)  # worked out here rather than in the first step that needs it
         self._show(next_world, self._read_to())
 

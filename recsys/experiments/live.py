@@ -31,8 +31,8 @@ def arms_of(user_ids: Sequence[str], policy: Policy) -> list[str]:
 
 
 def rank_by_arm(
-    world: World, rows: Ints, x: Floats, ks: npt.NDArray[np.int64], seeds: npt.NDArray[np.uint64], policy: Policy,
-    arms: Sequence[str],
+    world: World, rows: Ints, x: Floats, context: Floats, ks: npt.NDArray[np.int64], seeds: npt.NDArray[np.uint64],
+    policy: Policy, arms: Sequence[str],
 ) -> tuple[Floats, Doubles, Slates, npt.NDArray[np.int8]]:  # fmt: skip
     """(features as weighed, scores [B, C], slates, teams [B, K]: 0 where nothing is interleaved)."""
     b, width = len(rows), int(ks.max())
@@ -43,13 +43,14 @@ def rank_by_arm(
         at = np.flatnonzero([arm == name for arm in arms])
         arm = policy.arms.get(name)
         if arm is None or arm.interleave is None:
-            x[at], scores[at], made = _one(world, rows[at], x[at], ks[at], seeds[at], policy, name)
+            x[at], scores[at], made = _one(world, rows[at], x[at], context[at], ks[at], seeds[at], policy, name)
             n = made.chosen.shape[1]
             slates.chosen[at, :n], slates.propensities[at, :n] = made.chosen, made.propensities
             slates.moved[at, :n] = made.moved
             continue
         pair = [
-            _one(world, rows[at], x[at], ks[at], seeds[at], policy, other, explores=False) for other in arm.interleave
+            _one(world, rows[at], x[at], context[at], ks[at], seeds[at], policy, other, explores=False)
+            for other in arm.interleave
         ]
         heads = draws(seeds[at] ^ _COIN, (int(ks[at].max()) + 1) // 2) < 0.5
         drafted = team_draft(pair[0][2].chosen.astype(np.int64), pair[1][2].chosen.astype(np.int64), heads, ks[at])
@@ -69,8 +70,8 @@ def rank_by_arm(
 
 
 def _one(
-    world: World, rows: Ints, x: Floats, ks: npt.NDArray[np.int64], seeds: npt.NDArray[np.uint64], policy: Policy,
-    name: str, explores: bool = True,
+    world: World, rows: Ints, x: Floats, context: Floats, ks: npt.NDArray[np.int64], seeds: npt.NDArray[np.uint64],
+    policy: Policy, name: str, explores: bool = True,
 ) -> tuple[Floats, Doubles, Slates]:  # fmt: skip
     arm = policy.arms.get(name)
     own = policy if name == MAIN or arm is None else policy.of_arm(arm)
@@ -78,5 +79,5 @@ def _one(
         own = own.model_copy(update={"exploration": 0.0})
     if arm is not None and arm.weights:
         x = x * np.array([arm.weights.get(feature.name, 1.0) for feature in FEATURES], np.float32)
-    scores = world.ranker.scores(x)
+    scores = world.ranker.scores(x, context)
     return x, scores, select(world, rows, scores, ks, seeds, own)

@@ -39,20 +39,23 @@ def gpu(lab: Laboratory) -> Result:
 def _scoring(lab: Laboratory, seconds: float, rounds: int) -> list[Comparison]:
     import torch
 
-    from recsys.features import FEATURES
+    from recsys.features import CONTEXT, FEATURES
     from recsys.rank import Ranker
 
     ranker = Ranker("cuda")
     x = np.random.default_rng(1).standard_normal((QUERIES, CANDIDATES, len(FEATURES)), np.float32)
     there = torch.from_numpy(x).cuda()
-    weight = ranker.module.weight.detach()
+    weight = ranker.module.weight.detach()[0]
+    moment = np.zeros((QUERIES, len(CONTEXT)), np.float32)
+    moment[:, 0] = 1
+    now = torch.from_numpy(moment).cuda()
 
     def bare_from_numpy() -> Any:
         return (torch.from_numpy(x).cuda() @ weight).cpu().numpy()
 
     pairs = (
-        ("scored, on the device", lambda: ranker.module(there).sum(dim=-1), lambda: there @ weight),
-        ("scored, from and to numpy", lambda: ranker.scores(x), bare_from_numpy),
+        ("scored, on the device", lambda: ranker.module(there, now).sum(dim=-1), lambda: there @ weight),
+        ("scored, from and to numpy", lambda: ranker.scores(x, moment), bare_from_numpy),
     )
     return [
         _compare(lab, measure, "candidates/s", QUERIES * CANDIDATES, ours, bare, seconds, rounds)

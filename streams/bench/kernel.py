@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features import FEATURES
+from recsys.features import CONTEXT, FEATURES
 from recsys.index.dense import DenseIndex
 from recsys.rank import Ranker
 
@@ -31,6 +31,7 @@ class _Kernel:
     ranker: Ranker
     vectors: Floats
     features: list[Floats]
+    moments: Any  # torch.Tensor: which weights hold: the prior ones
 
 
 _held: list[_Kernel] = []  # of this process
@@ -39,6 +40,7 @@ _held: list[_Kernel] = []  # of this process
 def prepare(vectors: Path, device: str, threads: int) -> None:
     """Builds the index over the vectors in a file, as a World does."""
     import faiss
+    import torch
 
     from streams.models import limit_threads
 
@@ -49,7 +51,9 @@ def prepare(vectors: Path, device: str, threads: int) -> None:
     index = DenseIndex.empty(found.shape[1], device).grown(len(found)).with_vectors(rows, found)
     random = np.random.default_rng(3)
     features = [random.standard_normal((BATCH, CANDIDATES, len(FEATURES)), np.float32) for _ in range(4)]
-    _held[:] = [_Kernel(index.rebuilt(np.ones(len(found), bool)), Ranker(device), found, features)]
+    moments = torch.zeros((BATCH, len(CONTEXT)), device=device)
+    moments[:, 0] = 1
+    _held[:] = [_Kernel(index.rebuilt(np.ones(len(found), bool)), Ranker(device), found, features, moments)]
 
 
 def rate(seconds: float) -> float:
@@ -66,7 +70,7 @@ def rate(seconds: float) -> float:
         found = search(queries[at : at + BATCH])
         x = torch.from_numpy(kernel.features[done // BATCH % len(kernel.features)]).to(kernel.ranker.device)
         with torch.inference_mode():
-            scores = kernel.ranker.module(x).sum(dim=-1)
+            scores = kernel.ranker.module(x, kernel.moments).sum(dim=-1)
             best, places = (one.cpu().numpy() for one in torch.topk(scores, SHOWN, dim=1))
         rows = np.take_along_axis(found, places, axis=1)
         for line, values in zip(rows.tolist(), best.tolist(), strict=True):

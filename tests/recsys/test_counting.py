@@ -137,24 +137,24 @@ def test_popularity_is_the_decayed_sum_of_weights(entries: list[tuple[int, int, 
     start = act(0, "first", "latest", NOW)
     log = [start] + [act(n + 1, f"u{n}", f"i{i}", NOW - ago, a) for n, (i, ago, a) in enumerate(entries)]
     snapshot = Statistics.of(folded(log, []).tallies(), "s")
-    wanted: dict[str, Any] = defaultdict(lambda: np.zeros(6))
+    wanted: dict[str, Any] = defaultdict(lambda: np.zeros(7))
     for event in log:
         weight, age = POLICY.action_weights[event.action], (NOW - event.ts) / DAY_MS
         if weight > 0:
-            wanted[event.item_id][:5] += [weight * 0.5 ** (age / days) for days in WINDOWS_DAYS]
+            wanted[event.item_id][:6] += [weight * 0.5 ** (age / days) for days in WINDOWS_DAYS]
         else:
             wanted[event.item_id][5] -= weight * 0.5 ** (age / 30)
     assert snapshot.as_of == NOW
     assert len(snapshot.keys) == len(wanted)
     for name, sums in wanted.items():
         row = int(snapshot.take(np.array([item_key(name)], np.uint64))[0])
-        np.testing.assert_allclose(snapshot.popularity[row], sums[:5], rtol=1e-5, atol=1e-30)
-        np.testing.assert_allclose(snapshot.refusals[row], sums[5], rtol=1e-5)
+        np.testing.assert_allclose(snapshot.popularity[row], sums[:6], rtol=1e-5, atol=1e-30)
+        np.testing.assert_allclose(snapshot.refusals[row], sums[6], rtol=1e-5)
 
 
 @given(log=logs(items=12))
 @settings(max_examples=40, deadline=None)
-def test_covisitation_is_one_over_the_gap_among_a_users_last_five_items(log: list[Any]) -> None:
+def test_covisitation_is_one_over_the_gap_among_a_users_last_ten_items(log: list[Any]) -> None:
     log = [e for e in log if not isinstance(e, Interaction) or NOW - 99 * DAY_MS < e.ts < NOW + 2000 * DAY_MS]
     stamped = sorted(log, key=lambda e: e.ts)  # no clock is wrong here, and nothing is pulled back
     counts = Counts(POLICY)
@@ -170,7 +170,7 @@ def test_covisitation_is_one_over_the_gap_among_a_users_last_five_items(log: lis
         path = last[event.user_id]
         if path and path[-1] == event.item_id:
             continue
-        for gap, other in enumerate(reversed(path[-5:]), 1):
+        for gap, other in enumerate(reversed(path[-10:]), 1):
             if other != event.item_id:
                 weight = 0.5 ** ((snapshot.as_of - event.ts) / (180 * DAY_MS)) / gap
                 wanted[event.item_id, other] += weight

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.features import FEATURES
+from recsys.features import CONTEXT, FEATURES
 from recsys.index.dense import DenseIndex
 from recsys.rank import Ranker
 
@@ -18,7 +18,8 @@ pytestmark = [
 
 def test_scores_are_those_of_the_processor():
     x = np.random.default_rng(0).standard_normal((16, 200, len(FEATURES))).astype(np.float32)
-    assert np.abs(Ranker("cuda").scores(x) - Ranker("cpu").scores(x)).max() <= 2e-5
+    context = np.ones((16, len(CONTEXT)), np.float32)
+    assert np.abs(Ranker("cuda").scores(x, context) - Ranker("cpu").scores(x, context)).max() <= 2e-5
 
 
 def test_the_index_finds_what_the_exact_one_finds():

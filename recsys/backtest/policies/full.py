@@ -7,7 +7,8 @@ over all users become a World once a block, as live they do about once a second.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,16 @@ from recsys.backtest.items import ItemTable
 from recsys.backtest.log import Block, Blocks, Interactions
 from recsys.backtest.protocol import Learning, Predicted
 from recsys.counting import Counts, Limits
+from recsys.learning.moments import choices_of, moments_of
+from recsys.learning.ranker import RankerLearner
+from recsys.learning.sequence import SequenceLearner
 from recsys.policy import Policy
 from recsys.priors import Shelf
 from recsys.query import Query, block_of
+from recsys.rank import AdditiveRanker, Ranker
 from recsys.recommend import BLOCK
 from recsys.retrieve import SOURCES, retrieve, search
+from recsys.sequence import SequenceModel
 from recsys.statistics import Statistics
 from recsys.step import Incoming, Message, step
 from recsys.user import HISTORY, RECENT, User
@@ -31,6 +37,10 @@ from schemas.events import Event, Interaction, Request
 
 Encode = Callable[[str], NDArray[np.float32]]
 _BULK = 4096
+_SEQUENCE_EVERY = 1000
+"""Interactions between two updates of the sequence model."""
+_TAUGHT = 100_000
+"""Events before the cut, at most, from which the ranker learns; and at most a third of them."""
 _LOOKED_AT = 4
 """Every so many blocks the candidates are looked at too: it costs as much as a third of the step."""
 _KEPT = HISTORY + RECENT
@@ -52,6 +62,10 @@ class Full:
         self._shelf: Shelf | None = None
         self._world: World | None = None
         self._blocks = 0
+        self.learner = RankerLearner()
+        self.sequence: SequenceLearner | None = None
+        self._model: SequenceModel | None = None
+        self._unlearnt = 0
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_world": None, "_statistics": self.world.statistics}
@@ -76,15 +90,25 @@ class Full:
 
     # the verbs -------------------------------------------------------------------------------------------------
     def train(self, blocks: Blocks) -> None:
-        for block in blocks.of(_BULK):
+        taught = blocks.stop - min(_TAUGHT, (blocks.stop - blocks.start) // 3)
+        for block in blocks.between(blocks.start, taught).of(_BULK):
             self._take(block.events, ())
             self._count(block.events)
+            self._visit(block.interactions)
+        if self.sequence is not None:
+            self.sequence.fit()
+            self._model = self.sequence.snapshot()
         self._publish()
+        for block in blocks.between(taught, blocks.stop):
+            self._teach(block, self.users)
+            self._take(block.events, ())
+            self._count(block.events)
+            self._publish()
 
     def predict(self, block: Block, k: int) -> Predicted:
         interactions = block.interactions
         looked_at = self._blocks % _LOOKED_AT == 0
-        before = dict(self.users) if looked_at else {}
+        self._before = before = dict(self.users)
         answers = self._take(block.events, interactions.place.tolist(), interactions, k)
         top = np.full((len(interactions), k), -1, np.int64)
         rank = np.zeros(len(interactions), np.int64)
@@ -108,6 +132,8 @@ class Full:
         if not len(block.interactions):
             self._take(block.events, ())  # nothing was predicted, so nothing was folded yet
         self._blocks += 1
+        if learning is Learning.ALL:
+            self._teach(block, self._before)
         if learning is not Learning.NONE:
             self._count(block.events)
             self._publish()
@@ -152,6 +178,29 @@ class Full:
         row_of = self._items.row_of
         return [row_of[item["item_id"]] for item in items], [item["score"] for item in items]
 
+    def _visit(self, interactions: Interactions) -> None:
+        """The sequence lane takes in whom what was turned to."""
+        if self.sequence is None and self._items.vectors is not None:
+            rows = self.world.dense
+            self.sequence = SequenceLearner(self._items.keys, rows.vectors[: len(self._items)] * rows.has[:, None])
+        if self.sequence is not None:
+            kept = (interactions.row >= 0) & (interactions.weight > 0)
+            i = interactions
+            self.sequence.take(i.user[kept], i.row[kept], i.ts[kept] // 1000, i.weight[kept])
+
+    def _teach(self, block: Block, users: Mapping[str, User]) -> None:
+        """The ranker learns from what was chosen, by what was known before it; the sequence model every so often."""
+        moments = moments_of(self.world, users, block.events, self.policy)
+        self._visit(block.interactions)
+        self._unlearnt += len(block.interactions)
+        if self.sequence is not None and self._unlearnt >= _SEQUENCE_EVERY:
+            self._unlearnt = 0
+            self.sequence.update()
+            self._model = self.sequence.snapshot()
+        seed = self.counts.events
+        for choices in choices_of(self.world, moments, self.policy, code_weights(self.policy), seed):
+            self.learner.learn(choices)
+
     def _count(self, events: Sequence[Event]) -> None:
         self.counts.learn(events, [event.ts for event in events])
 
@@ -159,7 +208,10 @@ class Full:
         if self._shelf is None:
             self._shelf = _shelf_of(self._items)
         tallies = self.counts.tallies(self._shelf)
-        self._world = self.world.advanced(statistics=Statistics.of(tallies, f"{self.counts.events}"))
+        world = self.world.advanced(statistics=Statistics.of(tallies, f"{self.counts.events}"))
+        self._world = replace(
+            world, ranker=Ranker("cpu", AdditiveRanker(self.learner.snapshot())), sequence=self._model
+        )
 
     def _stages(self, block: Block, before: dict[str, User]) -> dict[str, NDArray[np.int8]]:
         """Whether the item chosen was among the candidates, and which retriever was the first to name it."""

@@ -1,0 +1,113 @@
+"""Moments: what stood before each interaction of a batch, so that the interaction can be its label.
+
+In: World, Users before a batch, its events. Out: queries as of right before each interaction, with the item then
+chosen; and, for a block of them, the arrays that the ranker learns from: the same candidates and features as if a
+ranking had been asked for at that moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.actions import weigh
+from recsys.fold import event_seconds, fold_forget, fold_interaction, touch_session
+from recsys.policy import Policy
+from recsys.query import Query, block_of, context_of
+from recsys.recommend import BLOCK
+from recsys.retrieve import retrieve, search
+from recsys.score import features_of, tastes_of
+from recsys.user import User
+from recsys.world import World
+from schemas.events import Event, Forget, Interaction
+
+Floats = npt.NDArray[np.float32]
+REST = 100
+"""Items drawn from the rest of the catalogue for a block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """`query` as of right before an interaction with the item of `row`."""
+
+    query: Query
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """B choices among C candidates.
+
+    x        float32[B, C, F]
+    context  float32[B, G]
+    there    bool[B, C]: false for padding
+    many     float32[B, C]: log of how many items each stands for
+    target   int64[B]: the candidate chosen
+    """
+
+    x: Floats
+    context: Floats
+    there: npt.NDArray[np.bool_]
+    many: Floats
+    target: npt.NDArray[np.int64]
+
+
+def moments_of(world: World, users: Mapping[str, User], events: Sequence[Event], policy: Policy) -> list[Moment]:
+    """A Moment for each interaction with a known item that its user had not touched and took to, in order."""
+    own: dict[str, User] = {}
+    found = []
+    for event in events:
+        if not isinstance(event, Interaction | Forget):
+            continue
+        user = own.get(event.user_id)
+        if user is None:
+            known = users.get(event.user_id)
+            user = own[event.user_id] = known.clone() if known is not None else User.new(event.user_id)
+        if isinstance(event, Forget):
+            own[event.user_id] = fold_forget(user, event)[0]
+            continue
+        row = world.catalogue.row_of.get(event.item_id, -1)
+        code, weight = weigh(event.action, event.value, policy)
+        if row >= 0 and weight > 0:
+            query = Query(len(found), user.clone(), f"?{event.event_id}", "request", event.ts)
+            found.append(Moment(query, row))
+        ts_s = event_seconds(event.ts)
+        touch_session(user, ts_s, event.session_id, policy.session_gap_minutes * 60)
+        fold_interaction(user, event, ts_s, code, weight)
+    return found
+
+
+def choices_of(world: World, moments: Sequence[Moment], policy: Policy, weights: Floats, seed: int) -> list[Choices]:
+    """The arrays of moments, block by block: each query's candidates, what was chosen, and REST more of the catalogue
+    drawn at random, which stand for all that no retriever found. Learning from candidates alone would teach that what
+    retrievers look for is what is not chosen. Left out: what could not have been offered (seen before, or gone)."""
+    found = []
+    random = np.random.default_rng(seed)
+    shop = np.flatnonzero(world.shop).astype(np.int32)
+    for at in range(0, len(moments), BLOCK):
+        some = moments[at : at + BLOCK]
+        block = block_of(world, [m.query for m in some], policy, weights)
+        candidates = retrieve(world, block, search(world, block, policy), policy)
+        target = np.fromiter((m.row for m in some), np.int32, len(some))
+        missed = ~(candidates.rows == target[:, None]).any(axis=1)
+        retrieved = np.concatenate([candidates.rows, np.where(missed, target, -1)[:, None]], axis=1)
+        rest = np.broadcast_to(random.choice(shop, REST), (len(some), REST)).astype(np.int32)
+        # a drawn item that stands among the retrieved already, or was seen, stands for nothing
+        old = (rest[:, :, None] == block.rows[:, None, :]).any(axis=2)
+        old |= (np.sort(retrieved, axis=1)[:, :, None] == rest[0]).any(axis=1)
+        rest = np.where(old, -1, rest)
+        kept = np.maximum((rest >= 0).sum(axis=1), 1)
+        outside = np.maximum(len(shop) - (retrieved >= 0).sum(axis=1), 1)
+        candidates.rows = np.concatenate([retrieved, rest], axis=1)
+        candidates.lexical = np.pad(candidates.lexical, ((0, 0), (0, 1 + REST)))
+        x = features_of(world, block, candidates, tastes_of(world, block))
+        many = np.zeros(candidates.rows.shape, np.float32)
+        many[:, retrieved.shape[1] :] = np.log(outside / kept)[:, None]
+        hits = candidates.rows == target[:, None]
+        fair = world.offered[target] & ~(block.rows == target[:, None]).any(axis=1)
+        there = candidates.rows >= 0
+        found.append(Choices(x[fair], context_of(block)[fair], there[fair], many[fair], hits.argmax(axis=1)[fair]))
+    return found
