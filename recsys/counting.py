@@ -205,12 +205,12 @@ class Counts:
             self._move_landmarks(self.now)
         if batch.rows:
             rows, ts = np.array(batch.rows), np.array(batch.ts)
-            reach, refusal = np.array(batch.reach), np.array(batch.refusal)
+            stamped = ts >= _IMPLAUSIBLE_MS
+            reach, refusal = np.array(batch.reach) * stamped, np.array(batch.refusal) * stamped
             for column in range(_WINDOWS):
                 self._sum(column, rows, ts, reach)
             if refusal.any():
                 self._sum(_REFUSALS, rows, ts, refusal)
-            stamped = ts >= _IMPLAUSIBLE_MS
             np.minimum.at(self._first_ts, rows[stamped], ts[stamped])
             self._touched[rows] = True
         if batch.shown:

@@ -190,7 +190,8 @@ def _reason(
         name = names.all[subject]
         return phrases[group].format(name=shown_category(name, language) if group == "category" else name), evidence
     if group == "next":
-        return phrases["next"], [{"event": query.user.recent_ids[-1]} if query.user.recent_ids else {"field": "history"}]
+        last = query.user.recent_ids[-1:]
+        return phrases["next"], [{"event": last[0]} if last else {"field": "history"}]
     field = {"young": "first_chosen", "new": "published_at", "price": "price", "available": "available"}[group]
     return phrases[group], [{"field": field}]
 

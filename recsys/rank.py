@@ -50,8 +50,9 @@ class Ranker:
         """float64[B, C] for features float32[B, C, F] at the moments float32[B, G], rounded to ROUND decimals: no last
         bit decides an order."""
         with torch.inference_mode():
-            out = self._module(x, context).sum(dim=-1)
-            return np.round(out.cpu().numpy().astype(np.float64), ROUND)
+            out = self._module(x, context).sum(dim=-1).to(torch.float64).cpu().numpy()
+            rounded: npt.NDArray[np.float64] = np.round(out, ROUND)
+            return rounded
 
     def contributions(self, x: Floats, context: Floats) -> Floats:
         """What each feature adds to the score; the shape of `x`, [B, K, F]."""

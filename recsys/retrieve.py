@@ -25,7 +25,8 @@ Ints = npt.NDArray[np.int32]
 Keys = npt.NDArray[np.uint64]
 
 SOURCES = (
-    "lexical", "words", "together", "session", "trending", "new", "category", "similar", "popular", "named", "general", "next",
+    "lexical", "words", "together", "session", "trending", "new", "category", "similar", "popular", "named", "general",
+    "next",
 )  # fmt: skip
 CODE = {name: code for code, name in enumerate(SOURCES)}
 ANCHORS = 10
@@ -124,7 +125,7 @@ def neighbours_of(world: World, keys: Keys, weights: Floats, columns: Ints) -> N
     most = np.repeat(np.maximum.reduceat(summed, starts), np.diff(np.append(starts, len(codes))))
     sums = np.ascontiguousarray(np.add.reduceat(parts, starts, axis=0).T, np.float32)
     anchors = np.maximum.reduceat(np.where(summed == most, column, -1), starts).astype(np.int32)
-    return Neighbours(codes[starts], *sums, anchors)
+    return Neighbours(codes[starts], sums[0], sums[1], sums[2], sums[3], anchors)
 
 
 @dataclass(slots=True)

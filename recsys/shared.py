@@ -17,7 +17,7 @@ _FIRST = INDEX["popularity_day"]
 _MANY = 2 * len(WINDOWS_DAYS) + 3
 PLACES = slice(_FIRST, _FIRST + _MANY)
 """Where they stand in the feature table."""
-SHARED = tuple(feature.name for feature in FEATURES[PLACES])
+SHARED = tuple(feature.name for feature in FEATURES)[PLACES]
 
 
 def shared_features(popularity: Floats, weights: Floats, age_days: Floats) -> Floats:

@@ -257,7 +257,7 @@ class World:
 
     @cached_property
     def sequence_base(self) -> Floats:
-        """float32[rows]: what stands beside the inner product when the sequence model retrieves: bias and popularity."""
+        """float32[rows]: what the sequence model adds to the inner product when it retrieves: bias, popularity."""
         return self.sequence_items[2] + np.log(self.weights[:, _QUARTER] + np.float32(LEAST))
 
     @cached_property

@@ -58,7 +58,7 @@ class Choices:
 def moments_of(world: World, users: Mapping[str, User], events: Sequence[Event], policy: Policy) -> list[Moment]:
     """A Moment for each interaction with a known item that its user had not touched and took to, in order."""
     own: dict[str, User] = {}
-    found = []
+    found: list[Moment] = []
     for event in events:
         if not isinstance(event, Interaction | Forget):
             continue
@@ -84,7 +84,7 @@ def choices_of(world: World, moments: Sequence[Moment], policy: Policy, weights:
     """The arrays of moments, block by block: each query's candidates, what was chosen, and REST more of the catalogue
     drawn at random, which stand for all that no retriever found. Learning from candidates alone would teach that what
     retrievers look for is what is not chosen. Left out: what could not have been offered (seen before, or gone)."""
-    found = []
+    found: list[Choices] = []
     random = np.random.default_rng(seed)
     shop = np.flatnonzero(world.shop).astype(np.int32)
     for at in range(0, len(moments), BLOCK):

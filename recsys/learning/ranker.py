@@ -2,11 +2,11 @@
 
 In: choices as arrays (`recsys.learning.moments`). Out: weights float32[G, F] for `recsys.rank.AdditiveRanker`.
 
-The loss is the softmax cross-entropy of the chosen item among the whole catalogue (a conditional logit, McFadden 1974):
-what was retrieved counts as it is, a drawn item for all that it stands for. Steps of some choices are taken with Adagrad
-(Duchi, Hazan & Singer 2011), so that a weight that is rarely moved takes long steps. Features are scaled by their spread
-among candidates, measured on the first choices; a weak pull draws weights towards the prior, and one step moves none by
-more than `most`.
+The loss is the softmax cross-entropy of the chosen item among the whole catalogue (a conditional logit, McFadden
+1974): what was retrieved counts as it is, a drawn item for all that it stands for. Steps of some choices are taken with
+Adagrad (Duchi, Hazan & Singer 2011), so that a weight that is rarely moved takes long steps. Features are scaled by
+their spread among candidates, measured on the first choices; a weak pull draws weights towards the prior, and one step
+moves none by more than `most`.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ class RankerLearner:
         many: npt.NDArray[np.float32],
         target: npt.NDArray[np.int64],
     ) -> None:
+        if not np.isfinite(x).all():
+            return
         mine = context @ self.weights
         scores = np.where(there, np.einsum("bcf,bf->bc", x, mine) + many, -np.inf)
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,15 +49,14 @@ class SequenceLearner:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._net = SequenceNet(len(keys), texts.shape[1])
-        self._optimiser = torch.optim.AdamW(
-            [
-                {"params": [self._net.into, self._net.out], "weight_decay": 0.1},
-                {"params": [p for n, p in self._net.named_parameters() if n not in ("into", "out", "bias")]},
-                {"params": [self._net.bias], "weight_decay": 0.0},
-            ],
-            lr=self.rates.fit,
-            weight_decay=0.01,
-        )
+        shared = [p for name, p in self._net.named_parameters() if name not in ("into", "out", "bias")]
+        # residuals are drawn to zero, where the text alone decides
+        groups: list[dict[str, Any]] = [
+            {"params": [self._net.into, self._net.out], "weight_decay": 0.1},
+            {"params": shared, "weight_decay": 0.01},
+            {"params": [self._net.bias], "weight_decay": 0.0},
+        ]
+        self._optimiser = torch.optim.AdamW(groups, lr=self.rates.fit)
         self._paths: dict[int, list[tuple[int, int, int]]] = {}  # user -> (row, seconds, chunk), the newest last
         self._weights = np.zeros(len(keys))
         self._chunk: int | None = None

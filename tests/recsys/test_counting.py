@@ -143,7 +143,7 @@ def test_popularity_is_the_decayed_sum_of_weights(entries: list[tuple[int, int, 
         if weight > 0:
             wanted[event.item_id][:6] += [weight * 0.5 ** (age / days) for days in WINDOWS_DAYS]
         else:
-            wanted[event.item_id][5] -= weight * 0.5 ** (age / 30)
+            wanted[event.item_id][6] -= weight * 0.5 ** (age / 30)
     assert snapshot.as_of == NOW
     assert len(snapshot.keys) == len(wanted)
     for name, sums in wanted.items():
