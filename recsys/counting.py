@@ -273,7 +273,7 @@ class Counts:
         if np.array_equal(steps, self._steps):
             return
         factors = shift(self._steps, steps)
-        if len(self._row_of) and self._counts.any():
+        if self._counts.any() or self._together.used.any():
             self._counts *= factors[:COUNTS]
             if factors[COUNTS] != 1:
                 self._together.scale(float(factors[COUNTS]))

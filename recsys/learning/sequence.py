@@ -61,6 +61,7 @@ class SequenceLearner:
         self._weights = np.zeros(len(keys))
         self._chunk: int | None = None
         self._offsets: list[Floats] = []  # log popularity at the beginning of each chunk
+        self._table = torch.zeros(0, 0)
         self._fresh: list[int] = []  # users with visits that were not learnt from, once a visit
         self.fitted = False
         self.loss = 0.0
@@ -139,6 +140,12 @@ class SequenceLearner:
         losses = [self._step([windows[i] for i in part.tolist()], rate, None) for part in shuffled if len(part)]
         return float(np.mean(losses))
 
+    def _popularity(self) -> torch.Tensor:
+        """float32[chunks, items]: log popularity at the beginning of each chunk."""
+        if len(self._table) != len(self._offsets):
+            self._table = torch.from_numpy(np.stack(self._offsets))
+        return self._table
+
     def _step(self, windows: list[list[tuple[int, int, int]]], rate: float, latest: list[int] | None) -> float:
         """One step on windows; of each only the `latest` places are predicted, where given."""
         longest = max(len(window) for window in windows) - 1
@@ -157,9 +164,8 @@ class SequenceLearner:
         into, out = self._net.items(self._texts)
         states = self._net.users(into[torch.from_numpy(rows)], torch.from_numpy(idle))
         there = target >= 0
-        offsets = torch.from_numpy(np.stack([self._offsets[c] for c in np.unique(chunk[there])]))
-        _, which = np.unique(chunk[there], return_inverse=True)
-        logits = states[torch.from_numpy(there)] @ out.T + self._net.bias + offsets[torch.from_numpy(which)]
+        logits = torch.addmm(self._net.bias, states[torch.from_numpy(there)], out.T)
+        logits = logits + self._popularity()[torch.from_numpy(chunk[there])]
         loss = F.cross_entropy(logits, torch.from_numpy(target[there]))
         if not torch.isfinite(loss):
             return self.loss
