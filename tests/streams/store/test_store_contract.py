@@ -21,6 +21,8 @@ P = 3  # any partition
 def redis_cluster(tmp_path_factory):
     """The URL of a cluster of one node, which refuses a call over several slots as a large one does."""
     folder, port = tmp_path_factory.mktemp("cluster"), ports.any_free()
+    while port > 55535:  # a cluster's nodes talk to each other on the port plus 10,000, which has to exist as well
+        port = ports.any_free()
     command = [server_executable(), "--port", port, "--cluster-enabled", "yes", "--dir", folder, "--save", ""]
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL)
     try:
