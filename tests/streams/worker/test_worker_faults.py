@@ -50,7 +50,7 @@ def test_a_worker_killed_at_every_point_loses_nothing_and_does_nothing_twice(lab
     for stage in STAGES:
         # the second pass: in the middle of the stream, with other batches before and behind it
         killed = lab.worker(fault=f"after:{stage}:2")
-        assert killed.wait(60) == -signal.SIGKILL, f"{stage}\n{lab.log()[-3000:]}"
+        assert killed.wait(150) == -signal.SIGKILL, f"{stage}\n{lab.log()[-3000:]}"
     lab.worker()
     lab.until_done()
     assert_same(lab, undisturbed(events))
@@ -62,7 +62,7 @@ def test_the_real_core_gives_the_same_after_a_kill_in_the_middle_of_a_batch(lab,
     lab.send(events)
     for stage in ("load", "save", "produce"):
         killed = lab.worker(fault=f"after:{stage}:3", real=True)
-        assert killed.wait(60) == -signal.SIGKILL, f"{stage}\n{lab.log()[-3000:]}"
+        assert killed.wait(150) == -signal.SIGKILL, f"{stage}\n{lab.log()[-3000:]}"
     lab.worker(real=True)
     lab.until_done()
     calm = undisturbed(events, items, real=True)
@@ -131,7 +131,7 @@ def test_a_position_that_somebody_else_moved_ends_the_worker(lab, shoppers):
         position = lab.store.position(at)
         lab.store.save(at, position.offset, position.offset + 5, {}, [], token=b"somebody else")
     lab.send(events[200:])
-    assert worker.wait(60) == 3
+    assert worker.wait(150) == 3
     assert "worker.fenced" in lab.log()
     assert "another worker went on with it" in lab.log()
 
