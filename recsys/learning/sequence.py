@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional as F
 
+from recsys.encoder import native_bfloat16
+from recsys.learning.softmax import full_softmax
 from recsys.sequence import LEAST, LENGTH, SequenceModel, SequenceNet, idle_of
 
 Longs = npt.NDArray[np.int64]
@@ -46,6 +47,7 @@ class SequenceLearner:
         self.rates = rates or Rates()
         self._keys, self._texts = keys, torch.from_numpy(np.ascontiguousarray(texts))
         self._random = np.random.default_rng(seed)
+        self._half = native_bfloat16(torch.device("cpu"))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._net = SequenceNet(len(keys), texts.shape[1])
@@ -164,9 +166,10 @@ class SequenceLearner:
         into, out = self._net.items(self._texts)
         states = self._net.users(into[torch.from_numpy(rows)], torch.from_numpy(idle))
         there = target >= 0
-        logits = torch.addmm(self._net.bias, states[torch.from_numpy(there)], out.T)
-        logits = logits + self._popularity()[torch.from_numpy(chunk[there])]
-        loss = F.cross_entropy(logits, torch.from_numpy(target[there]))
+        loss = full_softmax(
+            states[torch.from_numpy(there)], out, self._net.bias, torch.from_numpy(target[there]), 0.0, self._half,
+            self._popularity(), torch.from_numpy(chunk[there]),
+        )  # fmt: skip
         if not torch.isfinite(loss):
             return self.loss
         self._optimiser.zero_grad(set_to_none=True)

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from recsys.backtest.items import ItemTable
 from recsys.backtest.log import Block, Blocks
 from recsys.backtest.metrics import ndcg
-from recsys.backtest.policies.softmax import full_softmax
 from recsys.backtest.protocol import Learning, Predicted
 from recsys.backtest.ranking import ranked
 from recsys.encoder import native_bfloat16
+from recsys.learning.softmax import full_softmax
 
 LENGTH = 50
 """Latest items that the models look at."""

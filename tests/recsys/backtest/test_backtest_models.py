@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from recsys.backtest.metrics import relevance
 from recsys.backtest.policies.full import Full
 from recsys.backtest.policies.sequence import SequencePolicy, Shape, windows_of
-from recsys.backtest.policies.softmax import full_softmax
 from recsys.backtest.protocol import Learning, successive
 from recsys.counting import Counts
+from recsys.learning.softmax import full_softmax
 from recsys.statistics import Statistics
 from recsys.step import Incoming, step
 from recsys.user import User
@@ -132,9 +132,11 @@ def test_windows_hold_each_step_of_each_user_once(new_items, new_log):
 
 @pytest.mark.parametrize(("half", "within"), [(False, 1e-6), (True, 2e-2)])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_the_full_softmax_has_the_loss_and_the_gradients_of_the_plain_one(half, within, smoothing):
+@pytest.mark.parametrize("offset", [False, True])
+def test_the_full_softmax_has_the_loss_and_the_gradients_of_the_plain_one(half, within, smoothing, offset):
     generator = torch.Generator().manual_seed(0)
     target = torch.randint(50, (20,), generator=generator)
+    offsets, which = torch.randn((3, 50), generator=generator), torch.randint(3, (20,), generator=generator)
     found = []
     for ours in (True, False):
         generator.manual_seed(1)
@@ -142,9 +144,11 @@ def test_the_full_softmax_has_the_loss_and_the_gradients_of_the_plain_one(half, 
             torch.randn(shape, generator=generator).requires_grad_() for shape in ((20, 8), (50, 8), (50,))
         )
         if ours:
-            loss = full_softmax(states, table, bias, target, smoothing, half)
+            given = (offsets, which) if offset else ()
+            loss = full_softmax(states, table, bias, target, smoothing, half, *given)
         else:
-            loss = F.cross_entropy(states @ table.T + bias, target, label_smoothing=smoothing)
+            scores = states @ table.T + bias + (offsets[which] if offset else 0)
+            loss = F.cross_entropy(scores, target, label_smoothing=smoothing)
         (3 * loss).backward()
         found.append([loss.detach(), states.grad, table.grad, bias.grad])
     for a, b in zip(*found, strict=True):

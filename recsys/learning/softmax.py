@@ -16,7 +16,7 @@ class _FullSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, states: torch.Tensor, table: torch.Tensor, bias: torch.Tensor, target: torch.Tensor, smoothing: float,
-        half: bool,
+        half: bool, offsets: torch.Tensor | None, which: torch.Tensor | None,
     ) -> torch.Tensor:  # fmt: skip
         n, items = len(states), len(table)
         kind = torch.bfloat16 if half else torch.float32
@@ -24,6 +24,10 @@ class _FullSoftmax(torch.autograd.Function):
         z = torch.addmm(bias.to(kind), near, far.T)
         own = (near * far[target]).sum(1, dtype=torch.float32) + bias[target]
         mean = states @ table.mean(0) + bias.mean()  # of all scores, without going through them
+        if offsets is not None and which is not None:
+            z += offsets.to(kind)[which]
+            own += offsets[which, target]
+            mean += offsets.mean(1)[which]
         most = z.amax(1, keepdim=True)
         z.sub_(most).exp_()
         total = z.sum(1, keepdim=True).float()
@@ -38,13 +42,21 @@ class _FullSoftmax(torch.autograd.Function):
     def backward(ctx: Any, *given: Any) -> Any:
         by_states, by_table, by_bias = ctx.saved_tensors
         (gradient,) = given
-        return gradient * by_states, gradient * by_table, gradient * by_bias, None, None, None
+        return gradient * by_states, gradient * by_table, gradient * by_bias, None, None, None, None, None
 
 
 def full_softmax(
-    states: torch.Tensor, table: torch.Tensor, bias: torch.Tensor, target: torch.Tensor, smoothing: float, half: bool
+    states: torch.Tensor,
+    table: torch.Tensor,
+    bias: torch.Tensor,
+    target: torch.Tensor,
+    smoothing: float,
+    half: bool,
+    offsets: torch.Tensor | None = None,
+    which: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The mean loss of `states` float32[n, dim] whose right answers are rows `target` int64[n] of `table`
-    float32[items, dim]; scores are states @ table.T + bias. `half`: compute in bfloat16."""
-    loss: torch.Tensor = _FullSoftmax.apply(states, table, bias, target, smoothing, half)
+    float32[items, dim]; scores are states @ table.T + bias, plus line `which` int64[n] of `offsets` float32[m, items],
+    which are given and not learnt. `half`: compute in bfloat16."""
+    loss: torch.Tensor = _FullSoftmax.apply(states, table, bias, target, smoothing, half, offsets, which)
     return loss
