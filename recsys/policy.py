@@ -53,6 +53,10 @@ class Policy(BaseModel):
     throttle_ms: int = Field(0, ge=0, description="least event time between two rankings nobody asked for; 0: off")
     keep_out_actions: frozenset[str] | None = Field(None, description="actions that keep an item out; null: all")
 
+    # labels
+    label_window_hours: float = Field(24, gt=0, description="event time until an item without an act is a negative")
+    late_label_days: float = Field(14, ge=0, description="event time in which an item with an act can have more")
+
     # the slate
     k: int = Field(10, ge=1, le=100)
     candidates: int = Field(200, ge=10, le=1000, description="candidates scored for a ranking")

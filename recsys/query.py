@@ -41,7 +41,6 @@ class Query:
     like_items: Sequence[str] = ()
     surface: str | None = None
     asked: bool = False  # the user asked for something: help articles may answer
-    generation: int = 0  # erasures of the user before it, within the step's batch
 
 
 @dataclass(slots=True)

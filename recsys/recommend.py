@@ -21,12 +21,12 @@ from recsys.dialogue.reply import reply
 from recsys.experiments.assign import MAIN
 from recsys.experiments.live import arms_of, rank_by_arm
 from recsys.explain import explain
+from recsys.opened import pack_slates
 from recsys.policy import Policy
 from recsys.query import Block, Query, block_of, context_of
 from recsys.retrieve import SOURCES, Near, retrieve, search
 from recsys.score import features_of, tastes_of
 from recsys.select import seed_of, select
-from recsys.user import pack_open
 from recsys.world import World
 
 BLOCK = 64
@@ -102,7 +102,7 @@ def _slates(
     candidates = retrieve(world, block, near, policy)
     timer("retrieve")
     tastes = tastes_of(world, block)
-    x = features_of(world, block, candidates, tastes)
+    known = x = features_of(world, block, candidates, tastes)
     timer("features")
     context = context_of(block)
     ks = np.fromiter((q.k for q in queries), np.int64, len(queries))
@@ -118,6 +118,7 @@ def _slates(
     place = np.maximum(slates.chosen, 0)
     rows = np.where(slates.chosen >= 0, np.take_along_axis(candidates.rows, place, 1), -1)
     chosen_x = np.take_along_axis(x, place[:, :, None], 1)
+    known_x = chosen_x if known is x else np.take_along_axis(known, place[:, :, None], 1)  # as no arm weighs them
     parts = world.ranker.contributions(chosen_x, context)
     reasons = explain(world, block, candidates.neighbours, tastes, rows, chosen_x, parts, policy)
     timer("explain")
@@ -125,8 +126,9 @@ def _slates(
     source = np.take_along_axis(candidates.sources, place, 1).tolist()
     propensity = np.round(slates.propensities, 6)
     shares, moved = propensity.tolist(), slates.moved.tolist()
-    keys = world.catalogue.keys
-    out = []
+    keys = world.catalogue.keys[np.maximum(rows, 0)] if world.catalogue.rows else np.zeros(rows.shape, np.uint64)
+    values: list[dict[str, Any]] = []
+    waiting: list[tuple[str, int, str, bool]] = []
     for b, query in enumerate(queries):
         items = []
         arm = MAIN if arms is None else arms[b]
@@ -162,12 +164,11 @@ def _slates(
         }
         if pair is not None:
             value["interleaved"] = list(pair)
-        opened = pack_open(
-            rec_id, query.ts, query.kind, keys[shown].tobytes(), propensity[b][: len(shown)].astype("<f2").tobytes()
-        )
-        out.append(Slate(value, opened))
+        values.append(value)
+        waiting.append((rec_id, query.ts, query.kind, query.event_type in ("request", "chat")))
+    packed = pack_slates(waiting, world.names, (rows >= 0).sum(axis=1), keys, propensity, known_x, context)
     timer("records")
-    return out
+    return [Slate(value, opened) for value, opened in zip(values, packed, strict=True)]
 
 
 def _reply(world: World, query: Query, said: Understanding | None, rows: list[int]) -> str | None:

@@ -6,7 +6,8 @@ Batched and deterministic, and the result does not depend on where a batch was c
 one by one in the order of the log; whenever a ranking is due, the User as of that event is put aside as a Query; then
 all queries of the batch are ranked together as arrays, in blocks.
 
-events -> fold -> queries -> retrieve -> score -> select -> explain -> messages, and the profiles of changed users.
+events -> fold -> queries -> retrieve -> score -> select -> explain -> messages, what became of earlier ones (the label
+join), and the profiles of changed users.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ from recsys.fold import (
     fold_traits,
     touch_session,
 )
+from recsys.join import Act, Join
 from recsys.policy import Policy
 from recsys.profile import write_profiles
 from recsys.query import Query
-from recsys.recommend import Timer, derived_id, recommend, untimed
+from recsys.recommend import Slate, Timer, derived_id, recommend, untimed
 from recsys.text import language
-from recsys.user import OPEN, User, is_repeat, remember
+from recsys.user import User, is_repeat, remember
 from recsys.world import World
 from schemas.constraints import Constraint
 from schemas.events import (
@@ -90,8 +92,9 @@ class _Batch:
     before: Mapping[str, User]
     users: dict[str, User] = field(default_factory=dict)
     erased: set[str] = field(default_factory=set)
-    forgotten: dict[str, int] = field(default_factory=dict)  # erasures of a user so far in this batch
-    removals: dict[tuple[str, int], dict[str, int]] = field(default_factory=dict)  # by (user, erasures before)
+    removals: dict[int, dict[str, int]] = field(default_factory=dict)  # by source of the erasure
+    acts: list[tuple[int, str, Act | None]] = field(default_factory=list)  # (source, user, None: an erasure) to join
+    waited: set[str] = field(default_factory=set)  # users for whom a recommendation waits, or will
     stale: set[str] = field(default_factory=set)  # users whose profile has to be written anew
     queries: list[Query] = field(default_factory=list)
     understood: dict[int, Understanding] = field(default_factory=dict)  # by source
@@ -108,6 +111,8 @@ class _Batch:
         """The private clone of a user whose first event of the batch this is."""
         known = self.before.get(user_id)
         found = self.users[user_id] = known.clone() if known is not None else User.new(user_id)
+        if found.open:
+            self.waited.add(user_id)
         return found
 
     def weigh(self, event: Interaction) -> tuple[int, float]:
@@ -120,8 +125,8 @@ class _Batch:
         return found
 
     def queue(self, query: Query) -> None:
-        query.generation = self.forgotten.get(query.user.user_id, 0)
         self.queries.append(query)
+        self.waited.add(query.user.user_id)
 
 
 def step(
@@ -154,39 +159,62 @@ def step(
         # an interaction's id stands with its row, and an erased user keeps nothing at all
         if kind is not Interaction and user_id not in erased:
             remember(now[user_id], event.event_id)
+        if user_id in batch.waited:
+            batch.acts.append((source, user_id, _act(batch, now[user_id], event)))
     timer("fold")
 
     weights = code_weights(policy)
-    opened: dict[tuple[str, int], int] = {}
-    for query, slate in zip(
-        batch.queries, recommend(world, batch.queries, batch.understood, policy, weights, timer), strict=True
-    ):
-        batch.messages.append(
-            Message(
-                "recommendations",
-                query.user.user_id,
-                slate.value["rec_id"],
-                "headwater.recommendation",
-                slate.value,
-                query.source,
-            )
+    slates = recommend(world, batch.queries, batch.understood, policy, weights, timer)
+    batch.messages += [
+        Message(
+            "recommendations", q.user.user_id, slate.value["rec_id"], "headwater.recommendation", slate.value, q.source
         )
-        if not slate.value["items"]:
-            continue
-        user = batch.users[query.user.user_id]
-        life = (user.user_id, query.generation)
-        opened[life] = opened.get(life, 0) + 1
-        if query.generation == batch.forgotten.get(user.user_id, 0):
-            user.open = (*user.open, slate.open)[-OPEN:]
-    for life, removed in batch.removals.items():
-        # recommendations due in this batch before the erasure were open when it came
-        removed["open_recommendations"] = min(OPEN, removed["open_recommendations"] + opened.get(life, 0))
-    batch.messages.sort(key=lambda m: m.source)
+        for q, slate in zip(batch.queries, slates, strict=True)
+    ]  # fmt: skip
     timer("assemble")
+    _label(batch, slates)
+    batch.messages.sort(key=lambda m: m.source)  # stable: a recommendation stands before what it became
+    timer("label")
 
     write_profiles(world, [batch.users[u] for u in batch.stale if u in batch.users], policy, weights)
     timer("profile")
     return StepResult({u: None if u in batch.erased else batch.users[u] for u in sorted(touched)}, batch.messages)
+
+
+def _act(batch: _Batch, user: User, event: Event) -> Act | None:
+    if isinstance(event, Forget):
+        return None
+    code = batch.weigh(event)[0] if isinstance(event, Interaction) else 0
+    met = event if isinstance(event, Interaction | Impression) else None
+    return Act(met, event.ts, max(user.last_s, event_seconds(event.ts)), code, bool(user.shown))
+
+
+def _label(batch: _Batch, slates: Sequence[Slate]) -> None:
+    """Open recommendations meet the events behind them, in the order of the log; those of the batch among them."""
+    joins: dict[str, Join] = {}
+    due = {query.source: slate for query, slate in zip(batch.queries, slates, strict=True)}
+    for source, user_id, act in batch.acts:
+        join = joins.get(user_id)
+        if join is None:
+            known = batch.before.get(user_id)
+            join = joins[user_id] = Join(batch.world, batch.policy, user_id, known.open if known is not None else ())
+        if act is None:
+            batch.removals[source]["open_recommendations"] = len(join.held)
+            join.held.clear()
+            continue
+        join.move(act)
+        slate = due.get(source)
+        if slate is not None and slate.value["items"]:
+            join.open(slate.open, act)
+        for example in join.examples:
+            batch.messages.append(
+                Message(
+                    "training-examples", user_id, example["example_id"], "headwater.training-example", example, source
+                )
+            )  # fmt: skip
+        join.examples.clear()
+    for user_id, join in joins.items():
+        batch.users[user_id].open = tuple(join.held)
 
 
 def _interaction(batch: _Batch, user: User, event: Interaction, source: int) -> None:
@@ -273,9 +301,7 @@ def _profile_edit(batch: _Batch, user: User, event: ProfileEdit, source: int) ->
 def _forget(batch: _Batch, user: User, event: Forget, source: int) -> None:
     left, removed = fold_forget(user, event)
     batch.users[user.user_id] = left
-    life = batch.forgotten.get(user.user_id, 0)
-    batch.removals[user.user_id, life] = removed
-    batch.forgotten[user.user_id] = life + 1
+    batch.removals[source] = removed
     if event.scope == "all":
         batch.erased.add(user.user_id)
         batch.stale.discard(user.user_id)

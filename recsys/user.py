@@ -35,6 +35,8 @@ WORDS = 3
 WORDS_CHARS = 160
 OPEN = 4
 """Open recommendations kept."""
+LATE = 4
+"""Recommendations kept beyond their window, for late acts on items that had one."""
 SHOWN = 24
 """Items remembered as shown and not acted on."""
 TRAITS = 24
@@ -49,7 +51,7 @@ SHOWN_ROW = struct.Struct("<IB")
 KEY_MASK = (1 << 48) - 1
 EPOCH_2000_S = 946_684_800
 HISTORY_STEP_S = 4 * 86_400
-CODEC_VERSION = 2
+CODEC_VERSION = 3
 # what most users lack, by number
 _SHOWN, _WORDS, _TRAITS, _STATEMENTS, _CONSTRAINTS, _SESSION, _LANGUAGE, _RANKED = range(8)
 
@@ -174,16 +176,6 @@ def _unpack_ids(packed: bytes) -> tuple[str, ...]:
     if kind == 1:
         ids = [f"{i[:8]}-{i[8:12]}-{i[12:16]}-{i[16:20]}-{i[20:]}" for i in ids]
     return tuple(ids)
-
-
-def pack_open(rec_id: str, ts: int, kind: str, keys: bytes, propensities: bytes) -> bytes:
-    """One open recommendation: keys are u64 item keys in rank order, propensities float16 beside them."""
-    return msgpack.packb((rec_id, ts, kind, keys, propensities))
-
-
-def unpack_open(packed: bytes) -> tuple[str, int, str, bytes, bytes]:
-    rec_id, ts, kind, keys, propensities = msgpack.unpackb(packed)
-    return rec_id, ts, kind, keys, propensities
 
 
 def encode_user(user: User) -> dict[str, bytes]:

@@ -21,8 +21,17 @@ class Label(Wire):
     delay_ms: Count
 
 
+class Beside(Wire):
+    """Another item that was offered in the same recommendation, as it was then."""
+
+    item_id: Id
+    position: Annotated[int, Whole(1, 100)]
+    features: dict[str, float]
+
+
 class TrainingExample(Wire):
-    """One item of one recommendation. `label` is null for a negative: its window closed without an act."""
+    """One item of one recommendation. `label` is null for a negative: its window closed without an act. An item that
+    was acted on has an example for each kind of act."""
 
     example_id: Id
     user_id: Id
@@ -31,7 +40,10 @@ class TrainingExample(Wire):
     position: Annotated[int, Whole(1, 100)]
     propensity: float = Field(gt=0, le=1)
     label: Label | None
-    features: dict[str, float]
+    features: dict[str, float] = Field(
+        description="by name, as they were; those that are 0 are left out. `moment.*`: what held of the moment"
+    )
+    beside: list[Beside] = Field(default_factory=list, description="with a label: what was offered beside the item")
     feature_schema: str = Field(description="version of the table of features")
     world: WorldNames
     recommended_ts: Timestamp

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from recsys.actions import ACTIONS
-from recsys.user import HISTORY_ROW, RECENT_ROW, decode_user, unpack_open
+from recsys.opened import unpack_opened
+from recsys.user import HISTORY_ROW, RECENT_ROW, decode_user
 from schemas.wire import format_rfc3339
 
 
@@ -34,8 +35,16 @@ def portrait(user_id: str, fields: Mapping[bytes, bytes]) -> dict[str, Any]:
         "older_interactions": len(user.history) // HISTORY_ROW.size,
         "words": [{"event_id": one.event_id, "at": _time(one.ts_s), "text": one.text} for one in user.words],
         "open_recommendations": [
-            {"rec_id": rec_id, "at": format_rfc3339(ts), "kind": kind, "items": len(keys) // 8}
-            for rec_id, ts, kind, keys, _ in map(unpack_open, user.open)
+            {
+                "rec_id": one.rec_id,
+                "at": format_rfc3339(one.ts),
+                "kind": one.kind,
+                "items": len(one.keys),
+                "shown": one.shown is not None,
+                "acted_on": int((one.acted > 0).sum()),
+                "closed": one.closed,
+            }
+            for one in map(unpack_opened, user.open)
         ],
         "bytes": {name.decode(): len(value) for name, value in fields.items()},
     }

@@ -137,12 +137,18 @@ class Worker:
         return found
 
     async def room(self) -> bool:
-        if self._under_way < UNDER_WAY and not self._on_the_way:
+        if self._has_room:
             return True
         self._change.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._change.wait(), 1.0)
-        return self._under_way < UNDER_WAY and not self._on_the_way
+        return self._has_room
+
+    @property
+    def _has_room(self) -> bool:
+        # while batches wait for the step thread nothing more is fetched: what comes meanwhile comes in one fetch then,
+        # and each fetch costs the step a dozen turns at Python's lock
+        return self._under_way < UNDER_WAY and not self._on_the_way and not self._waiting
 
     def yielded(self) -> None:
         self._on_the_way += 1
