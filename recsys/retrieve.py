@@ -152,17 +152,21 @@ def _next(world: World, block: Block) -> tuple[Ints, Floats]:
     b = len(block.queries)
     if world.sequence is None or not world.catalogue.rows:
         return np.full((b, 0), -1, np.int32), np.zeros((b, 0), np.float32)
-    into, out, _ = world.sequence_items
+    into = world.sequence_items[0]
     liked = (block.evidence.weights > 0) & (block.rows >= 0)
     order = np.argsort(liked, axis=1, kind="stable")  # what counts to the end, in its order
     rows = np.where(np.take_along_axis(liked, order, 1), np.take_along_axis(block.rows, order, 1), -1)
     last = np.take_along_axis(block.evidence.ts, order[:, -1:], 1)[:, 0]
     users = world.sequence.users(into, rows[:, -LENGTH:].astype(np.int32), block.now // 1000 - last)
+    pool, out, base = world.sequence_pool
+    order = world.catalogue.order[pool].astype(np.int64)
     best = np.full((b, PLACES["next"]), -1, np.int32)
-    for line, user in enumerate(users):
-        if liked[line].any():
-            found = world.best(out @ user + world.sequence_base, world.shop, PLACES["next"])
-            best[line, : len(found)] = found
+    for line in np.flatnonzero(liked.any(axis=1)).tolist():
+        value = np.round((out @ users[line] + base).astype(np.float64) * 1e6).astype(np.int64)
+        rank = -(value << 32) + order  # by falling score, ties by item_id
+        first = np.argpartition(rank, PLACES["next"])[: PLACES["next"]] if len(rank) > PLACES["next"] else slice(None)
+        found = pool[first][np.argsort(rank[first], kind="stable")]
+        best[line, : len(found)] = found
     return best, users
 
 

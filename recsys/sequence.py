@@ -29,6 +29,8 @@ ROWS = 8
 IDLES = 8
 LEAST = 0.1
 """Weight that every item is given before the log of its popularity is taken."""
+USER_SIDE = frozenset({"gru", "long", "short", "idle"})
+"""Parts of `SequenceNet` that make a user's vector of items' vectors."""
 _DAY_S = 86_400
 _SCALE = 4.0  # unit vectors of texts have small entries
 Floats = npt.NDArray[np.float32]
@@ -91,6 +93,26 @@ class SequenceModel:
     def dim(self) -> int:
         return self.net.dim
 
+    def item_side(self) -> dict[str, npt.NDArray[Any]]:
+        """What a release of role `adapter` carries."""
+        return {"keys": self.keys, "into": self.into, "out": self.out, "bias": self.bias, "adapter": self.adapter}
+
+    def user_side(self) -> dict[str, npt.NDArray[Any]]:
+        """What a release of role `sequence` carries: the weights that make a user's vector."""
+        state: Mapping[str, Any] = self.net.state_dict()
+        return {name: value.numpy() for name, value in state.items() if name.partition(".")[0] in USER_SIDE}
+
+    @classmethod
+    def of_sides(cls, items: Mapping[str, npt.NDArray[Any]], users: Mapping[str, npt.NDArray[Any]]) -> SequenceModel:
+        """The model of two releases. Raises KeyError, RuntimeError where they are none, or do not fit together."""
+        adapter = np.asarray(items["adapter"], np.float32)
+        net = SequenceNet(0, adapter.shape[1], adapter.shape[0], 0.0)
+        state = {name: torch.from_numpy(np.array(value, np.float32)) for name, value in users.items()}
+        own = {name: value for name, value in net.state_dict().items() if name.partition(".")[0] not in USER_SIDE}
+        net.load_state_dict({**own, **state, "adapter.weight": torch.from_numpy(adapter.copy())})
+        tables = [np.asarray(items[name], np.float32) for name in ("into", "out", "bias")]
+        return cls(items["keys"], tables[0], tables[1], tables[2], adapter, net.eval())
+
     @classmethod
     def of(cls, net: SequenceNet, keys: npt.NDArray[np.uint64]) -> SequenceModel:
         """A snapshot of `net`, whose items have these keys, in the order of its rows."""
@@ -99,7 +121,7 @@ class SequenceModel:
         user = SequenceNet(0, net.adapter.in_features, net.dim, 0.0)
         empty = {"into": user.into.data, "out": user.out.data, "bias": user.bias.data}
         user.load_state_dict({**state, **empty})
-        tables = [state[name].numpy()[order] for name in ("into", "out", "bias")]
+        tables = [state[name].numpy()[order] for name in ("into", "out", "bias")]  # spare room of the tables stays out
         return cls(keys[order], tables[0], tables[1], tables[2], state["adapter.weight"].numpy(), user.eval())
 
     def items(self, keys: npt.NDArray[np.uint64], texts: Floats) -> tuple[Floats, Floats, Floats]:

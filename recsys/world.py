@@ -33,6 +33,8 @@ from schemas.items import Item, Withdrawn
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 TRENDING = 300
+POOL = 8192
+"""Rows among which the sequence model looks for what is next."""
 _WEEK = WINDOWS_DAYS.index(7)
 _QUARTER = WINDOWS_DAYS.index(90)
 _MIX = 0x9E3779B97F4A7C15
@@ -106,10 +108,22 @@ class World:
             facets=facets,
             statistics=statistics or self.statistics,
         )
+        if "sequence_items" in self.__dict__:
+            world.__dict__["sequence_items"] = world._sequence_items_after(self, list(fresh))
         if statistics is None and "_counted" in self.__dict__:
             # rows are only ever added: what was looked up for the others holds
             new = world.statistics.take(world.catalogue.keys[self.catalogue.rows :])
             world.__dict__["_counted"] = np.concatenate([self._counted, new]) if len(new) else self._counted
+        return world
+
+    def with_models(self, ranker: Ranker, sequence: SequenceModel | None, release_id: str) -> World:
+        """The same World with other models."""
+        world = replace(self, ranker=ranker, sequence=sequence, release_id=release_id)
+        kept = ["_counted", "weights", "popularity", "age_days", "shared_features", "price_level", "popular"]
+        kept += ["trending", "newest", "by_popularity", "whole_items", "offered", "shop", "catalogue_version"]
+        if sequence is not None and self.sequence is not None and sequence.into is self.sequence.into:
+            kept.append("sequence_items")  # only the user side is another
+        world.__dict__.update({name: self.__dict__[name] for name in kept if name in self.__dict__})
         return world
 
     @property
@@ -255,10 +269,30 @@ class World:
         rows = self.catalogue.rows
         return self.sequence.items(self.catalogue.keys, self.dense.vectors[:rows] * self.dense.has[:rows, None])
 
+    def _sequence_items_after(self, before: World, changed: Sequence[int]) -> tuple[Floats, Floats, Floats]:
+        """`sequence_items`, worked out anew for rows that came since `before` or have their vector since."""
+        assert self.sequence is not None
+        old, rows = before.sequence_items, self.catalogue.rows
+        at = np.union1d(np.arange(len(old[2]), rows), np.array(changed, np.int64)).astype(np.int64)
+        if not len(at):
+            return old
+        texts = self.dense.vectors[at] * self.dense.has[at, None]
+        made = []
+        for table, part in zip(old, self.sequence.items(self.catalogue.keys[at], texts), strict=True):
+            grown = np.concatenate([table, np.zeros((rows - len(table), *table.shape[1:]), table.dtype)])
+            grown[at] = part
+            made.append(grown)
+        return made[0], made[1], made[2]
+
     @cached_property
-    def sequence_base(self) -> Floats:
-        """float32[rows]: what the sequence model adds to the inner product when it retrieves: bias, popularity."""
-        return self.sequence_items[2] + np.log(self.weights[:, _QUARTER] + np.float32(LEAST))
+    def sequence_pool(self) -> tuple[Ints, Floats, Floats]:
+        """(rows int32[n], their vectors as output [n, D], what is added to the inner product [n]: bias and the log of
+        popularity), of the POOL shop rows for which the last is highest: a user's vector rarely makes up for more, and
+        what is gathered here stays in the processor's cache."""
+        _, out, bias = self.sequence_items
+        base = bias + np.log(self.weights[:, _QUARTER] + np.float32(LEAST))
+        rows = self.best(base, self.shop, POOL)
+        return rows, np.ascontiguousarray(out[rows]), base[rows]
 
     @cached_property
     def _in_general(self) -> dict[bytes, Ints]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,11 @@ REST = 100
 """Items drawn from the rest of the catalogue for a block."""
 
 
+def user_hash(user_id: str) -> int:
+    """64 bits that stand for a user where only equality counts."""
+    return int.from_bytes(blake2b(user_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """`query` as of right before an interaction with the item of `row`."""
@@ -46,6 +52,9 @@ class Choices:
     there    bool[B, C]: false for padding
     many     float32[B, C]: log of how many items each stands for
     target   int64[B]: the candidate chosen
+    weight   float32[B]: how much each choice counts; below 0, it was turned down. None: 1
+    position int64[B, C]: the place at which each was shown, from 1; 0 where that says nothing. None: all 0
+    users    uint64[B]: hashes of the users who chose, None where nobody asks
     """
 
     x: Floats
@@ -53,11 +62,25 @@ class Choices:
     there: npt.NDArray[np.bool_]
     many: Floats
     target: npt.NDArray[np.int64]
+    weight: Floats | None = None
+    position: npt.NDArray[np.int64] | None = None
+    users: npt.NDArray[np.uint64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.target)
 
 
-def moments_of(world: World, users: Mapping[str, User], events: Sequence[Event], policy: Policy) -> list[Moment]:
-    """A Moment for each interaction with a known item that its user had not touched and took to, in order."""
-    own: dict[str, User] = {}
+def moments_of(
+    world: World,
+    users: Mapping[str, User],
+    events: Sequence[Event],
+    policy: Policy,
+    own: dict[str, User] | None = None,
+) -> list[Moment]:
+    """A Moment for each interaction with a known item that its user had not touched and took to, in order. `own`, if
+    given, takes in the users as they become. An interaction that names a recommendation is no choice of the whole
+    catalogue, and left to the label join."""
+    own = {} if own is None else own
     found: list[Moment] = []
     for event in events:
         if not isinstance(event, Interaction | Forget):
@@ -71,7 +94,7 @@ def moments_of(world: World, users: Mapping[str, User], events: Sequence[Event],
             continue
         row = world.catalogue.row_of.get(event.item_id, -1)
         code, weight = weigh(event.action, event.value, policy)
-        if row >= 0 and weight > 0:
+        if row >= 0 and weight > 0 and event.rec_id is None:
             query = Query(len(found), user.clone(), f"?{event.event_id}", "request", event.ts)
             found.append(Moment(query, row))
         ts_s = event_seconds(event.ts)
@@ -109,5 +132,8 @@ def choices_of(world: World, moments: Sequence[Moment], policy: Policy, weights:
         hits = candidates.rows == target[:, None]
         fair = world.offered[target] & ~(block.rows == target[:, None]).any(axis=1)
         there = candidates.rows >= 0
-        found.append(Choices(x[fair], context_of(block)[fair], there[fair], many[fair], hits.argmax(axis=1)[fair]))
+        who = np.array([user_hash(m.query.user.user_id) for m in some], np.uint64)[fair]
+        found.append(
+            Choices(x[fair], context_of(block)[fair], there[fair], many[fair], hits.argmax(axis=1)[fair], users=who)
+        )
     return found

@@ -35,14 +35,20 @@ class _FullSoftmax(torch.autograd.Function):
         # from here on z is the gradient of the mean loss by the scores
         z.mul_((1 / (n * total)).to(kind)).sub_(smoothing / (n * items))
         z[torch.arange(n), target] -= (1 - smoothing) / n
-        ctx.save_for_backward((z @ far).float(), (z.T @ near).float(), z.sum(0).float())
+        learnt = ctx.needs_input_grad[1]  # where the items stand still, a third of the work falls away
+        none = torch.zeros(0)
+        ctx.save_for_backward(
+            (z @ far).float(), (z.T @ near).float() if learnt else none, z.sum(0).float() if learnt else none
+        )
         return loss
 
     @staticmethod
     def backward(ctx: Any, *given: Any) -> Any:
         by_states, by_table, by_bias = ctx.saved_tensors
         (gradient,) = given
-        return gradient * by_states, gradient * by_table, gradient * by_bias, None, None, None, None, None
+        learnt = ctx.needs_input_grad[1]
+        items = (gradient * by_table, gradient * by_bias) if learnt else (None, None)
+        return gradient * by_states, *items, None, None, None, None, None
 
 
 def full_softmax(

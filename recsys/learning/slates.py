@@ -1,0 +1,58 @@
+"""Slates: training examples as choices among what was offered.
+
+In: `schemas.training.TrainingExample` records that carry a label, from the label join. Out: `Choices` for the ranker
+lane: the item acted on, what was offered beside it, and the places of both. A negative alone says nothing about an
+order and is left out: its item stands beside whatever was chosen of the same recommendation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.actions import weigh
+from recsys.features import CONTEXT, FEATURES, INDEX, SCHEMA_VERSION
+from recsys.learning.moments import Choices, user_hash
+from recsys.policy import Policy
+from schemas.training import TrainingExample
+
+MOST_WEIGHT = 3.0
+_MOMENT = {f"moment.{name}": at for at, (name, _) in enumerate(CONTEXT)}
+
+
+def choices_of_slates(examples: Sequence[TrainingExample], policy: Policy) -> Choices | None:
+    """The choices of these examples, in their order; None where none of them is one. Examples of another feature
+    table are left out."""
+    fit = [
+        one for one in examples if one.label is not None and one.beside and one.feature_schema == str(SCHEMA_VERSION)
+    ]
+    weights = [weigh(one.label.action, one.label.value, policy)[1] if one.label else 0.0 for one in fit]
+    fit = [one for one, weight in zip(fit, weights, strict=True) if weight]
+    if not fit:
+        return None
+    width = 1 + max(len(one.beside) for one in fit)
+    x = np.zeros((len(fit), width, len(FEATURES)), np.float32)
+    position = np.zeros((len(fit), width), np.int64)
+    context = np.zeros((len(fit), len(CONTEXT)), np.float32)
+    for line, one in enumerate(fit):
+        _fill(x[line, 0], one.features)
+        position[line, 0] = one.position
+        context[line, [at for name, at in _MOMENT.items() if one.features.get(name)]] = 1
+        for place, other in enumerate(one.beside, 1):
+            _fill(x[line, place], other.features)
+            position[line, place] = other.position
+    there = position > 0
+    return Choices(
+        x, context, there, np.zeros(there.shape, np.float32), np.zeros(len(fit), np.int64),
+        weight=np.clip(np.array([w for w in weights if w], np.float32), -MOST_WEIGHT, MOST_WEIGHT),
+        position=position, users=np.array([user_hash(one.user_id) for one in fit], np.uint64),
+    )  # fmt: skip
+
+
+def _fill(line: npt.NDArray[np.float32], features: Mapping[str, float]) -> None:
+    for name, value in features.items():
+        at = INDEX.get(name)
+        if at is not None:
+            line[at] = value
