@@ -1,16 +1,17 @@
 """Encoder: the words of an item or of a query as a unit vector.
 
-In: an Item or a text, and the folder of a transformers model. Out: float32 vectors for the dense index; a
-content hash that tells whether an item has to be encoded again. A text's vector is the same to the last bit
-alone or in company: each text is padded to the length of its own bucket and computed in a block of a fixed
-number of rows, because matrix products of other shapes round differently.
+In: an Item or a text, and the folder of a transformers model; where the model was tuned, an adapter: the weights of a
+LoRA (Hu and others 2022) as `recsys.learning.tuning` ships them. Out: float32 vectors for the dense index; a content
+hash that tells whether an item has to be encoded again. A text's vector is the same to the last bit alone or in
+company: each text is padded to the length of its own bucket and computed in a block of a fixed number of rows, because
+matrix products of other shapes round differently.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b, file_digest
 from pathlib import Path
@@ -32,34 +33,43 @@ ATTRIBUTES = 12
 _VALUE = 60
 _LOADING = Lock()
 _RECIPE = b"headwater-1"  # pooling, lengths, rounding: what else a vector depends on
+Adapter = Mapping[str, NDArray[np.float32]]
+"""`<module>.A` float32[r, in] and `<module>.B` float32[out, r] of each tuned linear module, whose weight becomes
+W + B @ A. An empty one is the frozen encoder."""
 
 
 class EncoderNotFound(FileNotFoundError):  # noqa: N818
     """There is no model in the folder. The message says what to do."""
 
 
-class TextEncoder:
-    """A frozen sentence encoder: mean over tokens, length 1.
+class AdapterMisfit(ValueError):  # noqa: N818
+    """An adapter does not belong to this model. The message names the module."""
 
-    `encoder_id` names the model and its revision, `dim` the length of a vector. bfloat16 where the processor
-    computes it natively, else float32.
+
+class TextEncoder:
+    """A sentence encoder: mean over tokens, length 1. Its weights are those of the folder, with an adapter merged in
+    where one is given.
+
+    `encoder_id` names the model and its revision and the adapter's content, `dim` the length of a vector. bfloat16
+    where the processor computes it natively, else float32.
     """
 
-    def __init__(self, path: str | Path, device: str = "cpu") -> None:
-        # importing it takes seconds, and many that import this module only need a text's hash
-        # and of two threads that import or load at once one finds the library half made, or the other's default dtype
+    def __init__(self, path: str | Path, device: str = "cpu", adapter: Adapter | None = None) -> None:
+        """Raises EncoderNotFound, AdapterMisfit."""
         folder = Path(path)
-        self.encoder_id, self.dim = identity(folder)
+        self.encoder_id, self.dim = identity(folder, adapter)
         self._device = torch.device(device)
+        load_library()
         with _LOADING:
             from transformers import AutoModel, AutoTokenizer
-            from transformers.utils.logging import disable_progress_bar
 
-            disable_progress_bar()
             self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-            dtype = torch.bfloat16 if native_bfloat16(self._device) else torch.float32
-            model: Any = AutoModel.from_pretrained(str(folder), local_files_only=True, dtype=dtype)
-            self._model = model.to(self._device).eval()
+            # in float32 and cast afterwards: loading as bfloat16 makes that the default type of all threads meanwhile
+            model: Any = AutoModel.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32)
+        if adapter:
+            merge(model, adapter)
+        dtype = torch.bfloat16 if native_bfloat16(self._device) else torch.float32
+        self._model = model.to(self._device, dtype).eval()
         positions = int(getattr(model.config, "max_position_embeddings", LENGTHS[-1]))
         self.lengths = tuple(n for n in LENGTHS if n <= positions)
         self._filler = self._tokenizer("")["input_ids"]
@@ -119,6 +129,43 @@ class TextEncoder:
         return found
 
 
+def load_library() -> None:
+    """Imports transformers: seconds, which those who only need a text's hash are spared. Once at a time, since of two
+    threads that import or load at once one finds the library half made."""
+    with _LOADING:
+        from transformers import AutoModel, AutoTokenizer  # noqa: F401
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+
+
+def merge(model: torch.nn.Module, adapter: Adapter) -> None:
+    """Adds B @ A to the weights (float32) of the modules that an adapter names.
+
+    The products are summed rank by rank in float64, element by element: no library's order of sums decides bits.
+    Raises AdapterMisfit, before anything is changed.
+    """
+    changes: list[tuple[torch.Tensor, NDArray[np.float64]]] = []
+    modules = dict(model.named_modules())
+    names = {name.rpartition(".")[0] for name in adapter}
+    for name in sorted(names):
+        module, down, up = modules.get(name), adapter.get(f"{name}.A"), adapter.get(f"{name}.B")
+        if not isinstance(module, torch.nn.Linear) or down is None or up is None:
+            raise AdapterMisfit(f"The adapter tunes {name}, with A and B, and the model has no such linear module.")
+        shape = (up.shape[0], down.shape[-1])
+        if down.ndim != 2 or up.ndim != 2 or up.shape[1] != down.shape[0] or shape != tuple(module.weight.shape):
+            raise AdapterMisfit(f"The adapter's {name} is {up.shape} by {down.shape} for {tuple(module.weight.shape)}.")
+        whole = np.zeros(shape)
+        for column, line in zip(up.astype(np.float64).T, down.astype(np.float64), strict=True):
+            whole += column[:, None] * line
+        if not np.isfinite(whole).all():
+            raise AdapterMisfit(f"The adapter's {name} holds numbers that are not finite.")
+        changes.append((module.weight, whole))
+    with torch.no_grad():
+        for weight, change in changes:
+            weight.add_(torch.from_numpy(change).to(weight))
+
+
 def native_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is computed by the processor itself; emulated, it is slower than float32."""
     if device.type == "cuda":
@@ -162,11 +209,22 @@ def unpack(packed: str, dim: int) -> NDArray[np.float32]:
     return vector
 
 
-def identity(folder: Path) -> tuple[str, int]:
-    """(encoder id, length of its vectors) of the model in a folder, without loading it.
+def adapted_id(base: str, adapter: Adapter | None) -> str:
+    """The id of the encoder `base` with an adapter merged in: `base` and 12 hex digits over the adapter's content."""
+    if not adapter:
+        return base
+    digest = blake2b(_RECIPE, digest_size=6)
+    for name in sorted(adapter):
+        array = np.ascontiguousarray(adapter[name], "<f4")
+        digest.update(f"{name}{array.shape}".encode() + array.tobytes())
+    return f"{base}+{digest.hexdigest()}"
+
+
+def identity(folder: Path, adapter: Adapter | None = None) -> tuple[str, int]:
+    """(encoder id, length of its vectors) of the model in a folder, with an adapter or without, without loading it.
 
     The id is the kind of model and 12 hex digits over configuration, tokeniser and weights; not the folder's name.
-    Raises EncoderNotFound.
+    An adapter adds `+` and 12 digits of its own. Raises EncoderNotFound.
     """
     if not (folder / "config.json").is_file():
         raise EncoderNotFound(
@@ -182,4 +240,4 @@ def identity(folder: Path) -> tuple[str, int]:
     for path in sorted(names):
         with path.open("rb") as file:
             digest.update(path.name.encode() + file_digest(file, "sha256").digest())
-    return f"{kind}-{digest.hexdigest()}", dim
+    return adapted_id(f"{kind}-{digest.hexdigest()}", adapter), dim

