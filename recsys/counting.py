@@ -6,10 +6,10 @@ batch was cut.
 
 What counts: an interaction adds its action's weight to the item's popularity (a rating counts as turning to
 the item however it ends), a weight below zero adds to its refusals, an impression to the exposures of what
-was shown, and the last ten items of a user to co-visitation with 1/gap. An event id seen of late counts
-once. A stamp far ahead of the log's time is pulled back to it; one of long ago weighs nothing. Who erases
-themselves leaves the memory of last items at once; sums hold no user, and what they took from one fades with
-its half-life.
+was shown, and the last ten items of a user to co-visitation with 1/gap. All of it is multiplied by the weight
+that the event was given (`recsys.learning.screen`), if any. An event id seen of late counts once. A stamp far
+ahead of the log's time is pulled back to it; one of long ago weighs nothing. Who erases themselves leaves the
+memory of last items at once; sums hold no user, and what they took from one fades with its half-life.
 """
 
 from __future__ import annotations
@@ -61,14 +61,16 @@ class _Batch:
     refusal: list[float]
     shown: list[int]
     shown_ts: list[int]
+    shown_weights: list[float]
     visit_slots: list[int]
     visit_rows: list[int]
     visit_ts: list[int]
+    visit_weights: list[float]
     left: list[int]  # slots whose user was let go
 
     @classmethod
     def empty(cls) -> _Batch:
-        return cls(*([] for _ in range(10)))
+        return cls(*([] for _ in range(12)))
 
 
 class Counts:
@@ -93,6 +95,7 @@ class Counts:
         self._slot_of: OrderedDict[int, int] = OrderedDict()  # by user, least recent first
         self._free: list[int] = []
         self._last = np.full((0, LAST), -1, np.int64)  # by slot; the newest last
+        self._last_weights: NDArray[np.float64] | None = None  # of the same; None as long as all weigh 1
         self._seen: set[int] = set()
         self._seen_before: set[int] = set()
 
@@ -102,27 +105,41 @@ class Counts:
 
     # the fold
     # ------------------------------------------------------------------------------------------------
-    def learn(self, events: Sequence[Any], received: Sequence[int] | None = None) -> int:
+    def learn(
+        self,
+        events: Sequence[Any],
+        received: Sequence[int] | None = None,
+        weights: Sequence[float] | None = None,
+    ) -> int:
         """Takes in events, of any type, in the order of the log. Returns how many changed something.
 
         `received`: when the log got each of them, ms. A log's own clock settles what is too far ahead;
         without it two users have to agree before the log's time makes a leap.
+        `weights`: what each counts for (`recsys.learning.screen`), as a factor of all it adds; two items of a
+        user go together by the product of theirs. 0: nothing is counted, but the log's time moves on, and
+        the event's id is remembered. A `forget` is obeyed whatever its weight.
         """
         batch = _Batch.empty()
         before = self.events
         stamps: Iterable[int | None] = received if received is not None else repeat(None)
-        for event, at in zip(events, stamps, strict=False):
-            user = _user_hash(event.user_id)
+        shares: Iterable[float] = weights if weights is not None else repeat(1.0)
+        if weights is not None and self._last_weights is None:
+            self._last_weights = np.ones(self._last.shape)
+        for event, at, share in zip(events, stamps, shares, strict=False):
+            user = user_hash(event.user_id)
             if self._is_repeat(user, event.event_id):
                 continue
             self.events += 1
             ts = self._believed(event.ts, user, at)
+            if share <= 0 and not isinstance(event, Forget):
+                continue
             if isinstance(event, Interaction):
-                self._interaction(event, user, ts, batch)
+                self._interaction(event, user, ts, share, batch)
             elif isinstance(event, Impression):
                 for item_id in event.item_ids:
                     batch.shown.append(self._row(item_id, batch))
                     batch.shown_ts.append(ts)
+                    batch.shown_weights.append(share)
             elif isinstance(event, Forget):
                 slot = self._slot_of.pop(user, None)
                 if slot is not None:
@@ -130,7 +147,7 @@ class Counts:
         self._add(batch)
         return self.events - before
 
-    def _interaction(self, event: Interaction, user: int, ts: int, batch: _Batch) -> None:
+    def _interaction(self, event: Interaction, user: int, ts: int, share: float, batch: _Batch) -> None:
         row = self._row(event.item_id, batch)
         _, weight = weigh(event.action, event.value, self.policy)
         reach = weight
@@ -138,12 +155,13 @@ class Counts:
             reach = max(weight, self.policy.action_weights.get("rate", self.policy.unknown_action_weight))
         batch.rows.append(row)
         batch.ts.append(ts)
-        batch.reach.append(max(reach, 0.0))
-        batch.refusal.append(max(-weight, 0.0))
+        batch.reach.append(max(reach, 0.0) * share)
+        batch.refusal.append(max(-weight, 0.0) * share)
         if reach > 0:
             batch.visit_slots.append(self._slot(user, batch))
             batch.visit_rows.append(row)
             batch.visit_ts.append(ts)
+            batch.visit_weights.append(share)
 
     def _is_repeat(self, user: int, event_id: str) -> bool:
         """Whether this event came before; remembers it. Ids are kept in two halves; the older goes whole."""
@@ -215,10 +233,11 @@ class Counts:
             self._touched[rows] = True
         if batch.shown:
             shown = np.array(batch.shown)
-            self._sum(_EXPOSURES, shown, np.array(batch.shown_ts), np.ones(len(shown)))
+            self._sum(_EXPOSURES, shown, np.array(batch.shown_ts), np.array(batch.shown_weights))
             self._touched[shown] = True
         if batch.visit_rows:
-            self._visit(np.array(batch.visit_slots), np.array(batch.visit_rows), np.array(batch.visit_ts))
+            slots, rows = np.array(batch.visit_slots), np.array(batch.visit_rows)
+            self._visit(slots, rows, np.array(batch.visit_ts), np.array(batch.visit_weights))
         if batch.left:
             self._last[[slot for slot in batch.left if slot < len(self._last)]] = -1
             self._free += batch.left
@@ -230,12 +249,14 @@ class Counts:
         # one by one in the order of the log, so that a batch cut elsewhere gives the same last bits
         np.add.at(self._counts.reshape(-1), rows * COUNTS + column, faded)
 
-    def _visit(self, slots: Rows, rows: Rows, ts: Rows) -> None:
-        """Co-visitation of visits, int64[v] each, in the order of the log."""
+    def _visit(self, slots: Rows, rows: Rows, ts: Rows, shares: NDArray[np.float64]) -> None:
+        """Co-visitation of visits, [v] each, in the order of the log. `shares`: the weights of their events."""
         size = int(slots.max()) + 1
         if size > len(self._last):
             blank = np.full((max(size, 2 * len(self._last)) - len(self._last), LAST), -1, np.int64)
             self._last = np.concatenate([self._last, blank])
+            if self._last_weights is not None:
+                self._last_weights = np.concatenate([self._last_weights, np.ones(blank.shape)])
         by_user = np.argsort(slots, kind="stable")
         user, item = slots[by_user], rows[by_user]
         starts = np.r_[True, user[1:] != user[:-1]]
@@ -253,7 +274,8 @@ class Counts:
         path[base[:, None] + np.arange(LAST)] = self._last[who]
         at = np.arange(len(user)) + LAST * (np.repeat(np.arange(len(who)), many) + 1)
         path[at] = item
-        self._last[who] = path[(base + many)[:, None] + np.arange(LAST)]
+        ends = (base + many)[:, None] + np.arange(LAST)
+        self._last[who] = path[ends]
 
         earlier = np.empty((len(user), LAST), np.int64)  # gap 1 first; rows again in the order of the log
         in_log = np.argsort(place)
@@ -261,6 +283,13 @@ class Counts:
         item, when = item[in_log], ts[place[in_log]]
         faded = weights_at(when, int(HALF_LIVES_MS[_TOGETHER]), int(self._steps[_TOGETHER]))
         weights = faded[:, None] / np.arange(1, LAST + 1)
+        if self._last_weights is not None:
+            path_shares = np.ones(len(path))
+            path_shares[base[:, None] + np.arange(LAST)] = self._last_weights[who]
+            path_shares[at] = shares[place]
+            self._last_weights[who] = path_shares[ends]
+            there_shares = path_shares[at[in_log][:, None] - np.arange(1, LAST + 1)]
+            weights = weights * there_shares * shares[place[in_log]][:, None]
         pairs = (earlier >= 0) & (earlier != item[:, None])
         here, there = np.broadcast_to(item[:, None], earlier.shape)[pairs], earlier[pairs]
         both = np.stack([here, there], axis=1)
@@ -307,6 +336,8 @@ class Counts:
         last = np.where(self._last >= 0, renamed[self._last], -1)
         gaps = np.argsort(last >= 0, axis=1, kind="stable")  # the newest stays last
         self._last = np.take_along_axis(last, gaps, axis=1)
+        if self._last_weights is not None:
+            self._last_weights = np.take_along_axis(self._last_weights, gaps, axis=1)
 
     # reading it
     # ----------------------------------------------------------------------------------------------
@@ -348,6 +379,9 @@ class Counts:
         last = np.full((len(slots), LAST), -1, np.int64)
         held = slots < len(self._last)
         last[held] = self._last[slots[held]]
+        last_weights = np.ones((len(slots) if self._last_weights is not None else 0, LAST))
+        if self._last_weights is not None:
+            last_weights[held] = np.where(last[held] >= 0, self._last_weights[slots[held]], 1)
         ahead = self._ahead or (0, 0)
         clock = [self.now is not None, self.now or 0, self._ahead is not None, ahead[0], self.events]
         return {
@@ -362,6 +396,7 @@ class Counts:
             "neighbours_used": self._together.used[:n].copy(),
             "users": np.fromiter(self._slot_of, np.uint64, len(self._slot_of)),
             "last": last,
+            "last_weights": last_weights,
             "seen": np.sort(np.fromiter(self._seen, np.uint64, len(self._seen))),
             "seen_before": np.sort(np.fromiter(self._seen_before, np.uint64, len(self._seen_before))),
         }
@@ -383,6 +418,9 @@ class Counts:
         self._together.used = dumped["neighbours_used"].copy()
         self._slot_of = OrderedDict((user, slot) for slot, user in enumerate(dumped["users"].tolist()))
         self._last = dumped["last"].copy()
+        last_weights = dumped.get("last_weights")  # a checkpoint of before there were weights has none
+        if last_weights is not None and len(last_weights):
+            self._last_weights = last_weights.copy()
         self._seen = set(dumped["seen"].tolist())
         self._seen_before = set(dumped["seen_before"].tolist())
         return self
@@ -392,4 +430,4 @@ def _hash64(text: str) -> int:
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
-_user_hash = lru_cache(maxsize=1 << 17)(_hash64)
+user_hash = lru_cache(maxsize=1 << 17)(_hash64)

@@ -279,3 +279,84 @@ def test_an_erased_users_next_item_is_not_joined_to_the_last() -> None:
     counts = Counts(POLICY)
     counts.learn([act(0, "u", "a"), forget, act(1, "u", "b")])
     assert not Statistics.of(counts.tallies(), "s").neighbours.any()
+
+
+def weighed(log: list[Any], weights: list[float], cuts: list[int]) -> Counts:
+    counts = Counts(POLICY, TIGHT)
+    for start, end in zip([0, *cuts], [*cuts, len(log)], strict=True):
+        counts.learn(log[start:end], weights=weights[start:end])
+    return counts
+
+
+@given(log=logs(), data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_with_weights_too_a_batch_cut_anywhere_gives_the_same_state(log: list[Any], data: st.DataObject) -> None:
+    weights = data.draw(st.lists(st.sampled_from([0.0, 0.25, 1.0]), min_size=len(log), max_size=len(log)))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=6)))
+    whole = weighed(log, weights, cuts)
+    same(whole, weighed(log, weights, list(range(len(log)))))
+    same(whole, Counts.restore(whole.dump(), POLICY, TIGHT))
+
+
+@given(log=logs())
+@settings(max_examples=40, deadline=None)
+def test_weights_of_one_change_nothing(log: list[Any]) -> None:
+    plain, ones = folded(log, []), Counts(POLICY)
+    ones.learn(log, weights=[1.0] * len(log))
+    a, b = plain.dump(), ones.dump()
+    for name in a.keys() - {"last_weights"}:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    assert (b["last_weights"] == 1).all()
+
+
+@given(log=logs(), data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_an_event_of_no_weight_leaves_the_sums_as_they_are_without_it(log: list[Any], data: st.DataObject) -> None:
+    log = [e for e in log if not isinstance(e, Forget)]
+    kept = [bool(data.draw(st.integers(0, 3))) for _ in log]
+    counts, without = Counts(POLICY), Counts(POLICY)
+    received = [NOW + 9999 * DAY_MS] * len(log)
+    counts.learn(log, received, [float(k) for k in kept])
+    some = [e for e, k in zip(log, kept, strict=True) if k]
+    without.learn(some, received[: len(some)])
+    one, other = counts.tallies(), without.tallies()
+    for name in ("keys", "first_ts", "neighbours"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+    assert counts.now == max(e.ts for e in log)
+    assert counts.learn(log) == 0  # what counted for nothing is a repeat too
+
+
+def test_weights_multiply_what_is_counted_and_go_together_by_their_product() -> None:
+    def tables(first: float, second: float) -> tuple[Statistics, Any]:
+        shown = Impression(event_id="s", type="impression", user_id="u", ts=NOW, rec_id="r", item_ids=["a"])
+        log = [act(0, "u", "a"), act(1, "v", "a", action="skip"), shown, act(2, "u", "b")]
+        counts = Counts(POLICY)
+        # a batch each, so that what is kept of the last items is weighed too
+        for event, weight in zip(log, [first, first, first, second], strict=True):
+            counts.learn([event], weights=[weight])
+        statistics = Statistics.of(counts.tallies(), "s")
+        return statistics, int(statistics.take(np.array([item_key("a")], np.uint64))[0])
+
+    whole, a = tables(1, 1)
+    part, _ = tables(0.5, 0.25)
+    np.testing.assert_allclose(part.popularity[a], whole.popularity[a] / 2)
+    assert part.refusals[a] == whole.refusals[a] / 2
+    assert part.exposures[a] == whole.exposures[a] / 2
+    assert part.neighbour_weights[a, 0] == whole.neighbour_weights[a, 0] / 8
+
+
+def test_an_erasure_is_obeyed_whatever_it_weighs() -> None:
+    forget = Forget(event_id="f", type="forget", user_id="u", ts=NOW, scope="all")
+    counts = Counts(POLICY)
+    counts.learn([act(0, "u", "a"), forget, act(1, "u", "b")], weights=[1, 0, 1])
+    assert not Statistics.of(counts.tallies(), "s").neighbours.any()
+
+
+def test_a_checkpoint_from_before_there_were_weights_is_taken_back() -> None:
+    counts = folded([act(0, "u", "a"), act(1, "u", "b")], [])
+    dumped = counts.dump()
+    del dumped["last_weights"]
+    resumed = Counts.restore(dumped, POLICY)
+    counts.learn([act(2, "u", "c")], weights=[0.5])
+    resumed.learn([act(2, "u", "c")], weights=[0.5])
+    same(counts, resumed)

@@ -1,0 +1,364 @@
+"""Gate: which candidate of a lane may serve, judged by choices that neither it nor the serving release has learnt from.
+
+In: for each choice, how well the serving and the candidate snapshot ranked it before the learner learnt from it
+(prequential evaluation, Dawid 1984), and who chose. Out: a verdict, promote, hold or wait, with its reason.
+
+In calm times a candidate is promoted unless it is worse. When the serving release's own score has collapsed, labels may
+be noise or tastes may have changed, and the two look alike: then a candidate has to be provably better. One trained on
+noise cannot be, since noise is ranked as well by any; one that has learnt the new taste soon is.
+
+Proof is a confidence sequence by betting (Waudby-Smith & Ramdas 2024; time-uniform as in Howard, Ramdas, McAuliffe &
+Sekhon 2021): it holds however often one looks. Users are the units: a user's choices count 1, 1/2, 1/4, ..., so that
+one who floods the log counts less than two.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log1p, sqrt
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles = NDArray[np.float64]
+Users = NDArray[np.uint64]
+_BETS: Doubles = np.array([0.02, 0.05, 0.1, 0.2, 0.35, 0.55, 0.8, 0.95])
+_MOST = 8
+"""Choices of a user that count at all."""
+
+
+def bounds(values: Doubles, weights: Doubles, alpha: float) -> tuple[float, float]:
+    """The confidence sequence of a mean, now: (lower, upper). Values float64[n] in -1..1, weights float64[n] in 0..1.
+
+    At any time, each bound is wrong with a chance of `alpha` at most, if the mean, given what came before, is the same
+    for all. The bettor stakes a mixture of shares; a mean is ruled out once the stake has grown 1/alpha-fold.
+    """
+    return _lower(values, weights, alpha), -_lower(-values, weights, alpha)
+
+
+def _lower(values: Doubles, weights: Doubles, alpha: float) -> float:
+    low, high = -1.0, 1.0
+    for _ in range(16):
+        mean = (low + high) / 2
+        gains = np.log1p(np.outer(weights * (values - mean), _BETS / (1 + mean))).sum(axis=0)
+        most = gains.max()
+        if most + np.log(np.mean(np.exp(gains - most))) > -np.log(alpha):
+            low = mean
+        else:
+            high = mean
+    return low
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What it takes. Scores are NDCG@10, 0..1."""
+
+    least: int = 50
+    """Choices, and users, below which nothing is decided."""
+    users: int = 10
+    margin: float = 0.005
+    """A candidate may score this much less on average and still count as no worse."""
+    worse: float = 0.05
+    proof: float = 0.01
+    """Chances of an error: of holding an equal candidate as worse; of one promotion, in a whole collapse, by luck."""
+    patience: int = 400
+    """Choices that count, after which a candidate that could not be promoted is held."""
+    false_alarm: int = 10_000
+    """Choices between two collapses that are none."""
+    half_life: int = 5000
+    """Of the serving score's long-run level, choices."""
+    window: int = 128
+    """Latest choices, not yet part of the long-run level. Of a user who made over a twentieth each counts less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`why` in a sentence; `figures` behind it."""
+
+    decision: Literal["wait", "promote", "hold"]
+    why: str
+    figures: dict[str, float]
+
+
+class Level:
+    """The serving score against its long run. `collapsed`: it fell to half or less (CUSUM, Page 1954), and has not come
+    back to three quarters."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.collapsed = False
+        self.mean = self.variance = self.weight = 0.0
+        self._fallen = self._risen = 0.0
+        self._latest: deque[tuple[float, float, int]] = deque()  # score, weight, user
+        self._times: Counter[int] = Counter()
+
+    @property
+    def known(self) -> bool:
+        return self.weight >= self.rules.least
+
+    def take(self, score: float, user: int) -> float:
+        """One choice. Returns its weight: less where the user made more than a twentieth of the window's."""
+        self._times[user] += 1
+        weight = min(1.0, max(1.0, self.rules.window / 20) / self._times[user]) ** 2
+        if self.known:
+            self._test(score, weight)
+        self._latest.append((score, weight, user))
+        if len(self._latest) > self.rules.window:
+            old_score, old_weight, gone = self._latest.popleft()
+            self._times[gone] -= 1
+            if not self._times[gone]:
+                del self._times[gone]
+            # a lasting change becomes the level in time, but not while it may be a passing one
+            self._learn(old_score, old_weight * (0.1 if self.collapsed else 1.0))
+        return weight
+
+    def _test(self, score: float, weight: float) -> None:
+        spread = sqrt(max(self.variance, 1e-6))
+        short = (self.mean - score) / spread
+        slack = max(0.25 * self.mean / spread, 0.02)  # half of the way to half of the level
+        # the bound that a level score crosses once in `false_alarm` choices, for a normal sum
+        odds, bound = 2 * slack**2 * self.rules.false_alarm, 1.0
+        for _ in range(8):
+            bound = log1p(odds + bound)
+        bound /= 2 * slack
+        if not self.collapsed:
+            self._fallen = max(0.0, self._fallen + weight * (short - slack))
+            if self._fallen > bound:
+                self.collapsed, self._risen = True, 0.0
+        else:
+            self._risen = max(0.0, self._risen + weight * (slack - short))
+            if self._risen > bound:
+                self.collapsed, self._fallen = False, 0.0
+
+    def _learn(self, score: float, weight: float) -> None:
+        self.weight = self.weight * 0.5 ** (weight / self.rules.half_life) + weight
+        share, gap = weight / self.weight, score - self.mean
+        self.mean += share * gap
+        self.variance += share * (gap * gap * (1 - share) - self.variance)
+
+    def restart(self, scores: Doubles) -> None:
+        """Another release serves, whose level is another one: that of `scores`."""
+        self.collapsed, self._fallen, self._risen = False, 0.0, 0.0
+        self.mean, self.variance, self.weight = float(scores.mean()), float(scores.var()), float(len(scores))
+        self._latest.clear()
+        self._times.clear()
+
+
+class Gate:
+    """One lane's. `begin` puts up a candidate, `observe` takes in choices, `verdict` tells, `promoted` is told."""
+
+    def __init__(self, rules: Rules | None = None) -> None:
+        self.rules = rules or Rules()
+        self.level = Level(self.rules)
+        self.candidate: str | None = None
+        self._strikes = 0  # candidates put up in this collapse before this one
+        self._clear()
+
+    def _clear(self) -> None:
+        self._rows: list[tuple[float, float, float]] = []  # weight, serving, candidate
+        self._who: list[int] = []
+        self._times: Counter[int] = Counter()
+        self._seen, self._broken = 0.0, 0
+
+    def begin(self, candidate: str) -> None:
+        """From here on choices are those of this candidate."""
+        self._strikes = self._strikes + 1 if self.level.collapsed else 0
+        self.candidate = candidate
+        self._clear()
+
+    def promoted(self) -> None:
+        """The candidate serves now. After a collapse its scores are the new level."""
+        if self.level.collapsed and self._rows:
+            self.level.restart(np.array(self._rows)[:, 2])
+        self.candidate, self._strikes = None, 0
+        self._clear()
+
+    def observe(self, serving: Doubles, candidate: Doubles | None, users: Users) -> None:
+        """Scores float64[n] in 0..1 of the same choices, before they were learnt from, and user hashes uint64[n].
+        `candidate`: None while none is put up."""
+        rated = np.isfinite(serving) & (serving >= 0) & (serving <= 1)
+        theirs = candidate if candidate is not None else np.zeros(len(serving))
+        good = np.isfinite(theirs) & (theirs >= 0) & (theirs <= 1)
+        self._broken += int((~good).sum())
+        room = _MOST * self.rules.patience
+        for own, other, user, fine in zip(serving.tolist(), theirs.tolist(), users.tolist(), rated & good, strict=True):
+            if own != own or not 0 <= own <= 1:
+                continue
+            weight = self.level.take(own, user)
+            if candidate is None or not fine:
+                continue
+            self._seen += weight
+            if self._times[user] < _MOST and len(self._rows) < room:
+                self._rows.append((0.5 ** self._times[user], own, other))
+                self._who.append(user)
+                self._times[user] += 1
+
+    def verdict(self) -> Verdict:
+        """What to do with the candidate, by all that was observed since `begin`. `hold`: put up another."""
+        rules, n = self.rules, len(self._rows)
+        rows = np.array(self._rows).reshape(-1, 3)
+        weights, serving, difference = rows[:, 0], rows[:, 1], rows[:, 2] - rows[:, 1]
+        level = self.level
+        figures = {
+            "choices": float(n), "seen": self._seen, "users": float(len(self._times)),
+            "level": level.mean, "collapsed": float(level.collapsed),
+        }  # fmt: skip
+        if self._broken:
+            return Verdict("hold", f"{self._broken} of the candidate's scores are no numbers from 0 to 1", figures)
+        tired = n >= rules.patience or self._seen >= 10 * rules.patience
+        if n < rules.least or len(self._times) < rules.users:
+            why = f"{n} choices of {len(self._times)} users so far; it takes {rules.least} of {rules.users}"
+            return Verdict("hold" if tired else "wait", why, figures)
+        total = weights.sum()
+        mean, own = float(weights @ difference / total), float(weights @ serving / total)
+        low = self._is_low(own, total / sqrt(float(weights @ weights)))
+        doubt = level.collapsed or low
+        # over all candidates of a collapse the chances add up to `proof`
+        alpha = rules.proof / ((self._strikes + 1) * (self._strikes + 2)) if doubt else rules.worse
+        lower, upper = bounds(difference, weights, alpha)
+        figures |= {"serving": own, "candidate": own + mean, "difference": mean, "lower": lower, "upper": upper}
+        told = f"{mean:+.4f} ({lower:+.4f} to {upper:+.4f}) over {n} choices"
+        if upper < 0:
+            return Verdict("hold", f"worse: {told}", figures)
+        if doubt:
+            state = f"the serving score {'collapsed' if level.collapsed else 'is low'}, {own:.4f} of {level.mean:.4f}"
+            if lower > 0:
+                return Verdict("promote", f"{state}, and the candidate is provably better: {told}", figures)
+            return Verdict("hold" if tired else "wait", f"{state}; not proven better: {told}", figures)
+        if mean > -rules.margin:
+            return Verdict("promote", f"not worse: {told}", figures)
+        return Verdict("hold" if tired else "wait", f"not yet known to be no worse: {told}", figures)
+
+    def _is_low(self, own: float, root: float) -> bool:
+        """Whether the serving score, on the candidate's own choices, looks as if it were about to collapse."""
+        level = self.level
+        gap = (level.mean - own) * root / sqrt(max(level.variance, 1e-6))
+        return level.known and own < 0.75 * level.mean and gap > 2
+
+    def dump(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """The whole state as arrays and a dict for JSON. `restore` takes them back."""
+        level = self.level
+        arrays = {
+            "rows": np.array(self._rows).reshape(-1, 3),
+            "who": np.array(self._who, np.uint64),
+            "latest": np.array([[score, weight] for score, weight, _ in level._latest]).reshape(-1, 2),
+            "latest_users": np.array([user for *_, user in level._latest], np.uint64),
+        }
+        meta = {name: getattr(self, name) for name in _GATE} | {name: getattr(level, name) for name in _LEVEL}
+        return arrays, meta
+
+    @classmethod
+    def restore(cls, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], rules: Rules | None = None) -> Gate:
+        """The state that `dump` gave."""
+        self = cls(rules)
+        for name in _GATE:
+            setattr(self, name, meta[name])
+        for name in _LEVEL:
+            setattr(self.level, name, meta[name])
+        self._rows = [(weight, own, other) for weight, own, other in arrays["rows"].tolist()]
+        self._who = arrays["who"].tolist()
+        self._times = Counter(self._who)
+        users = arrays["latest_users"].tolist()
+        pairs = zip(arrays["latest"].tolist(), users, strict=True)
+        self.level._latest = deque((score, weight, user) for (score, weight), user in pairs)
+        self.level._times = Counter(users)
+        return self
+
+
+_GATE = ("candidate", "_strikes", "_seen", "_broken")
+_LEVEL = ("collapsed", "mean", "variance", "weight", "_fallen", "_risen")
+
+
+class Regression:
+    """Whether what serves earns less than what served before it. Rewards are 0..1 for a recommendation, say whether a
+    positive label followed. Two releases serve at two times: a slump of the whole shop looks like a worse release too.
+
+    A regression is told when the upper bound of the mean reward of the one lies below the lower bound of the other,
+    both by betting. Each is wrong with a chance of `worse`, so an equal one is told as worse with at most twice that.
+    """
+
+    def __init__(self, least: int = 50, worse: float = 0.025, most: int = 4000) -> None:
+        self.least, self.worse, self.most = least, worse, most
+        self.serving: str | None = None
+        self.before: str | None = None
+        self._rows: dict[str, deque[tuple[float, float]]] = {}  # release -> weight, reward; the latest
+        self._seen: dict[str, int] = {}
+        self._times: dict[str, Counter[int]] = {}
+
+    def begin(self, release: str) -> None:
+        """From now on this release serves, and is held against the one before."""
+        self.before, self.serving = self.serving, release
+        self._rows = {name: rows for name, rows in self._rows.items() if name == self.before}
+        self._rows[release] = deque(maxlen=self.most)
+        self._seen, self._times = dict.fromkeys(self._rows, 0), {name: Counter() for name in self._rows}
+
+    def observe(self, releases: Sequence[str], rewards: Doubles, users: Users) -> None:
+        """Rewards float64[n] of recommendations that these releases made, users uint64[n]. Others are left out."""
+        for release, reward, user in zip(releases, rewards.tolist(), users.tolist(), strict=True):
+            rows = self._rows.get(release)
+            if rows is None or not 0 <= reward <= 1:
+                continue
+            times = self._times[release]
+            self._seen[release] += 1
+            if times[user] < _MOST:
+                rows.append((0.5 ** times[user], reward))
+                times[user] += 1
+            if self._seen[release] % 1000 == 0:  # users count anew from time to time: a small shop goes on too
+                times.clear()
+
+    def regressed(self) -> tuple[str, dict[str, float]] | None:
+        """(why, figures) if the serving release is worse; looked for in its first `most` rewards."""
+        if self.serving is None or self.before is None or self.before == self.serving:
+            return None
+        now, then = (np.array(self._rows.get(name, ())).reshape(-1, 2) for name in (self.serving, self.before))
+        if min(len(now), len(then)) < self.least or self._seen[self.serving] > self.most:
+            return None
+        # on -1..1, where the bounds use the whole range of bets
+        _, upper = bounds(2 * now[:, 1] - 1, now[:, 0], self.worse)
+        lower, _ = bounds(2 * then[:, 1] - 1, then[:, 0], self.worse)
+        if upper >= lower:
+            return None
+        means = [float(rows[:, 0] @ rows[:, 1] / rows[:, 0].sum()) for rows in (now, then)]
+        figures = {"reward": means[0], "before": means[1], "upper": (upper + 1) / 2, "before_lower": (lower + 1) / 2}
+        return f"{self.serving} earns {means[0]:.4f}, {self.before} earned {means[1]:.4f}", figures
+
+    def dump(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """The state as arrays and a dict for JSON, but for who counted how often. `restore` takes them back."""
+        names = list(self._rows)
+        arrays = {f"rewards{at}": np.array(self._rows[name]).reshape(-1, 2) for at, name in enumerate(names)}
+        return arrays, {"serving": self.serving, "before": self.before, "names": names, "seen": self._seen}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        """Takes on the state that `dump` gave."""
+        self.serving, self.before, self._seen = meta["serving"], meta["before"], dict(meta["seen"])
+        for at, name in enumerate(meta["names"]):
+            rows = ((weight, reward) for weight, reward in arrays[f"rewards{at}"].tolist())
+            self._rows[name], self._times[name] = deque(rows, self.most), Counter()
+
+
+def healthy(
+    arrays: Mapping[str, NDArray[Any]], before: Mapping[str, NDArray[Any]] | None = None, growth: float = 10.0
+) -> str | None:
+    """What is wrong with a set of weights, by name; None if nothing is. `before`: those of the release before, whose
+    norms these may not exceed `growth`-fold, nor fall below by a hundred times that."""
+    for name, values in arrays.items():
+        if values.dtype.kind != "f":
+            continue
+        wide = values.astype(np.float64)
+        if bad := int(np.isnan(wide).sum()):
+            return f"{name}: {bad} of {values.size} weights are NaN"
+        if bad := int(np.isinf(wide).sum()):
+            return f"{name}: {bad} of {values.size} weights are infinite"
+        old = before.get(name) if before is not None else None
+        if old is None or not old.size or not values.size:
+            continue
+        # root mean squares, so that a larger catalogue is no larger norm
+        norm, was = (float(np.sqrt(np.mean(np.square(one.astype(np.float64))))) for one in (values, old))
+        if norm > growth * max(was, 1e-3):
+            return f"{name}: the norm went from {was:.3g} to {norm:.3g}"
+        if norm < was / (100 * growth):
+            return f"{name}: the norm went from {was:.3g} to {norm:.3g}; nothing is left of it"
+    return None
