@@ -84,7 +84,8 @@ def explain(
 ) -> list[list[list[dict[str, Any]]]]:
     """Reasons [B][K][...] for chosen rows int32[B, K] (-1 behind the end), with their features x and contributions
     float32[B, K, F]."""
-    parts = np.round((contributions @ _MEMBERS.T).astype(np.float64), 4)
+    # learnt weights may turn a lack into a merit (rarely chosen, shown before): the words below say what there is
+    parts = np.round((np.where(x > 0, contributions, 0) @ _MEMBERS.T).astype(np.float64), 4)
     parts[:, :, _YOUNG] = np.where(x[:, :, INDEX["fresh"]] >= _FRESH, parts[:, :, _YOUNG], 0)
     order = np.argsort(-parts, axis=2, kind="stable")[:, :, : policy.reasons]
     weights, ranked = np.take_along_axis(parts, order, 2).tolist(), order.tolist()

@@ -59,9 +59,15 @@ class Ranker:
         with torch.inference_mode():
             return self._module(x, context).cpu().numpy()
 
+    @property
+    def weights(self) -> Floats:
+        """float32[G, F]: all of its weights."""
+        weights: Floats = self.module.weight.detach().cpu().numpy()
+        return weights
+
     def weights_at(self, context: Floats) -> Floats:
         """float32[F]: the weights of a moment, float32[G]."""
-        weights: Floats = (context[:, None] * self.module.weight.detach().cpu().numpy()).sum(axis=0)
+        weights: Floats = (context[:, None] * self.weights).sum(axis=0)
         return weights
 
     def _module(self, x: Floats, context: Floats) -> torch.Tensor:

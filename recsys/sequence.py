@@ -124,6 +124,11 @@ class SequenceModel:
         tables = [state[name].numpy()[order] for name in ("into", "out", "bias")]  # spare room of the tables stays out
         return cls(keys[order], tables[0], tables[1], tables[2], state["adapter.weight"].numpy(), user.eval())
 
+    def with_users(self, users: Mapping[str, npt.NDArray[Any]]) -> SequenceModel:
+        """The same items, the very same arrays, with another user side."""
+        net = self.of_sides(self.item_side(), users).net
+        return SequenceModel(self.keys, self.into, self.out, self.bias, self.adapter, net)
+
     def items(self, keys: npt.NDArray[np.uint64], texts: Floats) -> tuple[Floats, Floats, Floats]:
         """(as input [n, D], as output [n, D], bias [n]) of items with these keys and text vectors [n, text]."""
         placed = (texts @ self.adapter.T * np.float32(_SCALE)).astype(np.float32)

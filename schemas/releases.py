@@ -45,7 +45,10 @@ class Release(Wire):
     size: Count = Field(description="bytes")
     schema_version: Annotated[int, Whole(1, 10_000)]
     status: Literal["candidate", "serving", "rolled_back", "quarantined"]
-    base: Base | None = Field(None, description="set where this release is a difference from a whole one")
+    base: Base | None = Field(
+        None, description="what it builds on: of a difference the whole one, of a user side the item side"
+    )
+    pinned: bool = Field(False, description="an operator holds on to it: the learner proposes no other")
 
 
 class JournalEntry(Wire):

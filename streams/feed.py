@@ -32,6 +32,8 @@ from schemas.items import Item, ItemVector, Withdrawn
 from schemas.releases import Release
 from schemas.topics import TOPICS
 from streams.kafka.clients import consumer
+from streams.releases import ReleaseStorage
+from streams.served import Served
 from streams.settings import Settings
 
 _TOPICS = ("items", "item-vectors", "releases")
@@ -41,7 +43,6 @@ _BULK = 5000
 log = structlog.get_logger("feed")
 
 Positions = Mapping[str, Mapping[int, int]]
-LoadStatistics = Callable[[Release], Statistics]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,13 @@ class Feed:
         self,
         settings: Settings,
         world: World,
-        load_statistics: LoadStatistics,
+        storage: ReleaseStorage,
         encoder_id: str | None,
         on_world: Callable[[Snapshot], None] = lambda _: None,
     ) -> None:
         self._settings = settings
-        self._load_statistics = load_statistics
+        self._load_statistics = storage.load_statistics
+        self.served = Served(storage)
         self._encoder_id = encoder_id
         self._on_world = on_world
         self._names = {TOPICS[t].full_name(settings.namespace): t for t in _TOPICS}
@@ -177,6 +179,7 @@ class Feed:
             except ValidationError as invalid:
                 log.warning("release_ignored", why=f"{invalid.error_count()} faults in its record")
                 return
+            self.served.take(release)
             if release.role == "statistics" and release.status == "serving" and release.sequence > self._sequence:
                 # a learner that was paused may still send one: the higher sequence is the newer, whatever came last
                 self._sequence, self._release = release.sequence, release
@@ -193,13 +196,15 @@ class Feed:
         ready = self._vectors.ready(next_world) if world.vector_dim else []
         if ready:
             next_world = next_world.advanced((), ready)
+        next_world = self.served.onto(next_world)
         if next_world.dense.main is not world.dense.main:
             self._index_at = self._read_to()
         next_world = self._settle(next_world)
         if next_world is world:
             return
-        for warm in ("names", "shared_features", "popular", "trending", "newest", "price_level", "whole_items"):
-            getattr(next_world, warm)  # worked out here rather than in the first step that needs it
+        warm = ["names", "shared_features", "popular", "trending", "newest", "price_level", "whole_items"]
+        for name in [*warm, "sequence_pool"] if next_world.sequence is not None else warm:
+            getattr(next_world, name)  # worked out here rather than in the first step that needs it
         self._show(next_world, self._read_to())
 
     def _read_to(self) -> Positions:

@@ -4,7 +4,7 @@ In: the learner's Tallies and checkpoints. Out: files that a Release names by ur
 Statistics for whoever read such a Release. A file is whole or it is not there: it is written under another
 name and then moved.
 
-    <releases_location>/<namespace>/statistics/<sequence>-<created>-<sha>.safetensors
+    <releases_location>/<namespace>/<role>/<sequence>-<created>-<sha>.safetensors
     <releases_location>/<namespace>/checkpoints/<name>.safetensors
 
 A statistics release is a whole set, or what differs from one (`base`), complete in itself: any reader gets to the
@@ -38,7 +38,7 @@ SCHEMA_VERSION = 1
 KEPT_MS = 7 * 86_400_000
 """Age at which a file that no newer release needs is removed."""
 KEPT_BYTES = 4 << 30
-"""Room for a namespace's statistics; the oldest go first. Replays reach back as far as their releases do."""
+"""Room for a namespace's files of a role; the oldest go first. Replays reach back as far as their releases do."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -99,6 +99,19 @@ class ReleaseStorage:
             self._base = (release.sha256, tallies)
         return Statistics.of(tallies, release.release_id)
 
+    # models
+    # ----------------------------------------------------------------------------------------------------
+    def save_model(self, role: str, arrays: Arrays, meta: Mapping[str, Any], sequence: int, created_ts: int) -> Base:
+        """Writes a model's file; where it is, its hash and its size."""
+        data = _to_bytes(arrays, meta)
+        digest = sha256(data).hexdigest()
+        uri = self._write(f"{role}/{sequence:010d}-{created_ts}-{digest[:16]}.safetensors", data)
+        return Base(uri=uri, sha256=digest, size=len(data))
+
+    def load_arrays(self, name: str, place: Base | Release) -> tuple[Arrays, dict[str, Any]]:
+        """(arrays, the rest) of a model's file. Raises ReleaseUnusable."""
+        return _from_bytes(self.read(name, place), f"release {name}")
+
     def _whole(self, release_id: str, base: Base) -> Tallies:
         with self._lock:
             if self._base is None or self._base[0] != base.sha256:
@@ -128,9 +141,9 @@ class ReleaseStorage:
             )
         return data
 
-    def prune(self, now_ms: int, keep: set[str]) -> int:
-        """Removes statistics files that are too old or too many; `keep` are uris. Returns how many went."""
-        fs, folder = fsspec.url_to_fs(self._uri("statistics"))
+    def prune(self, now_ms: int, keep: set[str], role: str = "statistics") -> int:
+        """Removes files of a role that are too old or too many; `keep` are uris. Returns how many went."""
+        fs, folder = fsspec.url_to_fs(self._uri(role))
         try:
             entries = fs.ls(folder, detail=True)
         except FileNotFoundError:

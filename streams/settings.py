@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,6 +21,23 @@ from pydantic_settings import (
 )
 
 from recsys.policy import Policy
+
+
+class Learning(BaseModel):
+    """What the learner's model lanes obey."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: bool = Field(True, description="learn a ranker and a sequence model; off: statistics alone")
+    interval_ms: int = Field(2000, ge=100, description="least time between two releases of the ranker")
+    sequence_interval_s: float = Field(6, gt=0, description="least time between two releases of the user side")
+    adapter_interval_s: float = Field(60, gt=0, description="least time between two releases of the item side")
+    encoder: Literal["auto", "on", "off"] = Field("auto", description="tune the text encoder; auto: where a GPU is")
+    users: int = Field(50_000, ge=1, description="users whose evidence the learner keeps")
+    choices_per_s: int = Field(150, ge=1, description="most choices of the whole catalogue that are learnt from")
+    checkpoint_s: float = Field(30, gt=0, description="how often the learner's state is written down")
+    screen: bool = Field(True, description="hold back what one user or one item could move too far")
+    canary_share: float = Field(0, ge=0, lt=1, description="users who get a candidate while it is judged; 0: none")
 
 
 class Settings(BaseSettings):
@@ -71,6 +88,9 @@ class Settings(BaseSettings):
     encoder: str = Field("packaged", description="`packaged` (all-MiniLM-L6-v2), a path, a hub name, or `none`")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where scoring, search and encoding run")
     torch_threads: int = Field(1, ge=1)
+
+    # learning -------------------------------------------------------------------------------------------------
+    learning: Learning = Learning()
 
     # behaviour: what the pure step needs ----------------------------------------------------------------------
     policy: Policy = Policy()

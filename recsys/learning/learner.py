@@ -61,6 +61,8 @@ class Learner:
         self.sequence: SequenceLearner | None = None
         self.users: dict[str, User] = {}  # least recently active first
         self._model: SequenceModel | None = None
+        self.model_version = self.items_version = 0
+        """Grow when the sequence model, or its item side, moves on."""
         self._fitting: Iterator[None] | None = None
         self._fitted_at = 0
         self._stocked: npt.NDArray[np.bool_] = np.zeros(0, bool)
@@ -158,7 +160,7 @@ class Learner:
             for _ in self._fitting:
                 if not more():
                     return False
-            self._fitting = None
+            self._fitting, items = None, True
         elif not sequence.fitted:
             return False
         elif items:
@@ -166,6 +168,8 @@ class Learner:
         else:
             sequence.update_users()
         self._model = sequence.snapshot()
+        self.model_version += 1
+        self.items_version += items
         return True
 
     def learnt(self) -> Learnt:
@@ -177,6 +181,8 @@ class Learner:
         if learnt.sequence is not None and self.sequence is not None:
             self.sequence.adopt(learnt.sequence)
             self._model = learnt.sequence
+            self.model_version += 1
+            self.items_version += 1
 
     # checkpoints -----------------------------------------------------------------------------------------------
     def dump(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
@@ -208,6 +214,7 @@ class Learner:
         if "sequence" in meta:
             made.sequence = SequenceLearner.restore(_below(arrays, "sequence."), meta["sequence"], made._rates)
             made._model = made.sequence.snapshot() if made.sequence.fitted else None
+            made.model_version = made.items_version = 1
         ids = _unpacked(arrays, "users.id")
         for user_id, state in zip(ids, _unpacked(arrays, "users.state"), strict=True):
             name = user_id.decode("utf-8", "surrogatepass")

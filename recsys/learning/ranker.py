@@ -129,6 +129,11 @@ class RankerLearner:
         """Goes on from weights that are served."""
         self.weights = weights.astype(np.float64)
 
+    def reset(self) -> None:
+        """Forgets how far it went, and where it was going; weights stay."""
+        self.squares = np.full_like(self.squares, 0.1)
+        self.places, self.place_squares = np.zeros_like(self.places), np.full_like(self.place_squares, 0.1)
+
     def dump(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
         """(arrays, the rest as JSON knows it)."""
         arrays: dict[str, npt.NDArray[Any]] = {name: getattr(self, name) for name in _ARRAYS}

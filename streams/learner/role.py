@@ -1,4 +1,4 @@
-"""The learner as a process: stands by until it is elected, then runs the statistics lane until it is not.
+"""The learner as a process: stands by until it is elected, then runs its lanes until it is not.
 
 In: the settings and a port for its health. Out: releases and an exit status: 0 when asked to stop and all was
 written down, 2 when the cluster is not as it must be.
@@ -7,15 +7,20 @@ written down, 2 when the cluster is not as it must be.
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import structlog
 from confluent_kafka import KafkaException
 
+from streams.learner.announce import Announcer
 from streams.learner.election import Election
 from streams.learner.process import RoleProcess
 from streams.learner.statistics import StatisticsLane
 from streams.observe import metrics
 from streams.settings import Settings
+
+if TYPE_CHECKING:
+    from streams.learner.models import ModelLane
 
 _BATCH = 2000
 _IDLE_S = 0.05
@@ -30,7 +35,9 @@ def run(settings: Settings, port: int) -> None:
 def lead(settings: Settings, election: Election, process: RoleProcess) -> None:
     """One term: from the election to its loss, or to the end of the process."""
     metrics.LEARNER_ACTIVE.set(1)
-    lane = StatisticsLane(settings, election)
+    announcer = Announcer(settings, election)
+    lane = StatisticsLane(settings, election, announcer)
+    models = _models(settings, announcer) if settings.learning.models else None
     try:
         interval, published = settings.statistics_interval_ms / 1000, 0.0
         while election.poll() and not process.stopping:
@@ -41,6 +48,8 @@ def lead(settings: Settings, election: Election, process: RoleProcess) -> None:
                 published = now
                 lane.publish()
             lane.look_after()
+            if models is not None:
+                models.poll()
             process.problem = "the log is being read from its beginning" if lane.reader.behind() else None
         if election.leading:
             lane.publish()
@@ -50,4 +59,15 @@ def lead(settings: Settings, election: Election, process: RoleProcess) -> None:
         raise
     finally:
         metrics.LEARNER_ACTIVE.set(0)
+        if models is not None:
+            models.close(save=election.leading)
         lane.close()
+
+
+def _models(settings: Settings, announcer: Announcer) -> ModelLane:
+    # torch takes seconds to import, and statistics do without
+    from streams.learner.models import ModelLane
+
+    lane = ModelLane(settings, announcer)
+    lane.start()
+    return lane

@@ -20,25 +20,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import KafkaException, Message
 
 from recsys.counting import Counts, Limits
+from recsys.learning.screen import Screen
 from recsys.priors import Shelf
+from schemas.alerts import Alert
 from schemas.decode import Malformed, decode_event, decode_item
-from schemas.headers import cloudevent_headers
+from schemas.events import Forget
 from schemas.releases import Base, Release, TrainedThrough
-from schemas.topics import TOPICS
-from schemas.wire import encode
-from streams.kafka.clients import producer
-from streams.learner.election import SESSION_MS, Election
+from streams.learner.announce import Announcer
+from streams.learner.bursts import alert_of, vouched
+from streams.learner.election import Election
 from streams.learner.reading import Reader, last_release
 from streams.observe import metrics
 from streams.releases import SCHEMA_VERSION, ReleaseStorage, ReleaseUnusable
 from streams.settings import Settings
 
 ROLE = "statistics"
+_SCREEN = "screen."
 CHECKPOINT_S = 30.0
 _CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints
 _PRUNE_S = 300.0
@@ -51,9 +54,12 @@ Received = Sequence[tuple[str, Message]]
 class StatisticsLane:
     """One term of leadership. `take` records as they come, `publish` now and then, `save` on the way out."""
 
-    def __init__(self, settings: Settings, election: Election, limits: Limits | None = None) -> None:
+    def __init__(
+        self, settings: Settings, election: Election, announcer: Announcer, limits: Limits | None = None
+    ) -> None:
         """Takes up the last checkpoint. Raises KafkaException when the brokers do not answer."""
         self._settings = settings
+        self._announcer = announcer
         self._election = election
         self._storage = ReleaseStorage.of(settings)
         self._limits = limits
@@ -64,16 +70,14 @@ class StatisticsLane:
         self._base_rows = 0
         self._since_base = 0  # bytes of the differences written since
         self._newest_event_ms = 0
+        self.screen = Screen() if settings.learning.screen else None
+        self._alerts: list[Alert] = []
         self.counts, self.reader = self._resume()
         published = self._last.trained_through.offsets if self._last else {}
         self.changed = any(published.get(str(p), 0) < at for p, at in self.reader.positions["events"].items() if at)
         self._unsaved = False
         self._saved = self._pruned = time.monotonic()
         self._checkpoint_s = CHECKPOINT_S
-        # a record must be there within the session, or not at all: see the election on fencing
-        self._producer: Producer = producer(
-            settings, linger_ms=0, extra={"message.timeout.ms": SESSION_MS - 1000, "request.timeout.ms": 3000}
-        )
 
     def _resume(self) -> tuple[Counts, Reader]:
         """The checkpoint's counts and a reader that stands where they end; or a new beginning."""
@@ -84,16 +88,20 @@ class StatisticsLane:
             log.warning("learner.checkpoint_unusable", why=str(error), doing="reading the log from its beginning")
             saved = None
         if saved is None:
-            return fresh, Reader(self._settings, {"events": {}, "items": {}})
+            return fresh, Reader(self._settings, {"events": {}, "items": {}, "alerts": {}})
         arrays, meta = saved
         offsets = {int(p): at for p, at in meta["offsets"].items()}
-        reader = Reader(self._settings, {"events": offsets, "items": {}})
+        alerts = {int(p): at for p, at in meta.get("alerts", {}).items()}
+        reader = Reader(self._settings, {"events": offsets, "items": {}, "alerts": alerts})
         ends = reader.ends["events"]
         if reader.cluster_id != meta["cluster_id"] or any(at > ends.get(p, 0) for p, at in offsets.items()):
             log.warning("learner.checkpoint_of_another_log", doing="reading the log from its beginning")
             reader.__exit__()
-            return fresh, Reader(self._settings, {"events": {}, "items": {}})
+            return fresh, Reader(self._settings, {"events": {}, "items": {}, "alerts": {}})
         counts = Counts.restore(arrays, self._settings.policy, self._limits)
+        if self.screen is not None and "screen" in meta:
+            mine = {n.removeprefix(_SCREEN): array for n, array in arrays.items() if n.startswith(_SCREEN)}
+            self.screen = Screen.restore(mine, meta["screen"])
         log.info("learner.resumed", events=counts.events, items=len(counts))
         return counts, reader
 
@@ -105,6 +113,9 @@ class StatisticsLane:
         most, now = self._settings.max_record_bytes, int(time.time() * 1000)
         for topic, record in records:
             key, value = record.key(), record.value()
+            if topic == "alerts":
+                self._heed(value)
+                continue
             if topic == "items":
                 change = decode_item(key, value, most)
                 if not isinstance(change, Malformed) and self._shelf.place(change):
@@ -122,10 +133,23 @@ class StatisticsLane:
         self._unsaved = True
         if events:
             with metrics.stage("fold"):
-                counted = self.counts.learn(events, received)
+                weights = None if self.screen is None else self.screen.weigh(events, received).tolist()
+                counted = self.counts.learn(events, received, weights)
+            for burst in self.screen.bursts() if self.screen is not None else ():
+                self._alerts.append(alert_of(burst))
+            for event in events:
+                if self.screen is not None and isinstance(event, Forget):
+                    self.screen.forget(event.user_id)
             metrics.LEARNER_EVENTS.inc(counted)
             self._newest_event_ms = max(self._newest_event_ms, max(received))
             self.changed = self.changed or counted > 0
+
+    def _heed(self, value: bytes | None) -> None:
+        """An alert that says that an operator vouches for an item."""
+        item_id = vouched(value)
+        if item_id is not None and self.screen is not None:
+            given = self.screen.release(item_id, give_back=True)
+            log.info("learner.vouched", withheld=round(given, 2))
 
     # 2, 3, 4
     # -------------------------------------------------------------------------------------------------
@@ -157,7 +181,8 @@ class StatisticsLane:
             status="serving",
             base=None if whole else self._base,
         )
-        if not self._election.confirm() or not self._deliver(release):
+        if not self._announcer.announce([release]):
+            self._look_again()
             return None
         if whole:
             self.counts.mark()
@@ -172,37 +197,21 @@ class StatisticsLane:
         log.debug("learner.published", release_id=release.release_id, rows=touched, whole=whole, size=place.size)
         return release
 
-    def _deliver(self, release: Release) -> bool:
-        errors: list[object] = []
-        self._producer.produce(
-            TOPICS["releases"].full_name(self._settings.namespace),
-            key=release.role.encode(),
-            value=encode(release),
-            headers=cloudevent_headers(
-                release.release_id,
-                "headwater.release",
-                f"/{self._settings.namespace}/learner",
-                release.created_ts,
-            ),
-            on_delivery=lambda error, _: errors.append(error),
-        )
-        self._producer.flush(SESSION_MS / 1000)
-        if errors == [None]:
-            return True
-        log.warning("learner.not_delivered", release_id=release.release_id, error=str(errors))
+    def _look_again(self) -> None:
+        """A release that is not known to have arrived may have arrived all the same: the topic knows."""
         try:
-            # it may have arrived all the same: the topic knows
             self._last = last_release(self._settings, ROLE)
             self._sequence = max(self._sequence, self._last.sequence if self._last else 0)
         except KafkaException as error:
             log.warning("learner.kafka_away", error=str(error.args[0]))
-        return False
 
     # 5
     # -------------------------------------------------------------------------------------------------------
     def look_after(self) -> None:
         """Checkpoints and prunes when it is time to."""
         now = time.monotonic()
+        if self._alerts and self._announcer.announce(self._alerts):
+            self._alerts.clear()
         if now - self._saved >= self._checkpoint_s:
             self.save()
         if now - self._pruned >= _PRUNE_S and self._last is not None:
@@ -217,11 +226,17 @@ class StatisticsLane:
         if not self._unsaved or not self._election.confirm():
             return
         with metrics.stage("checkpoint"):
-            meta = {
+            meta: dict[str, Any] = {
                 "cluster_id": self.reader.cluster_id,
                 "offsets": {str(p): at for p, at in self.reader.positions["events"].items()},
+                "alerts": {str(p): at for p, at in self.reader.positions["alerts"].items()},
             }
-            self._storage.save_checkpoint(ROLE, self.counts.dump(), meta)
+            arrays = self.counts.dump()
+            if self.screen is not None:
+                mine, screen = self.screen.dump()
+                arrays |= {f"{_SCREEN}{name}": array for name, array in mine.items()}
+                meta["screen"] = screen
+            self._storage.save_checkpoint(ROLE, arrays, meta)
         self._unsaved = False
         took = time.monotonic() - self._saved
         self._checkpoint_s = max(CHECKPOINT_S, took / _CHECKPOINT_SHARE)

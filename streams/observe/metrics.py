@@ -219,6 +219,49 @@ LEARNER_ACTIVE = _metric(
     "learner",
 )
 
+LEARNER_CHOICES = _metric(
+    Counter, "headwater_learner_choices_total", "Choices that the ranker learnt from", (), "choices", "learner"
+)
+LEARNER_REFUSED = _metric(
+    Counter,
+    "headwater_learner_refused_total",
+    "Choices and examples that were not learnt from, by reason",
+    ("reason",),
+    "records",
+    "learner",
+)
+LEARNER_LOSS = _metric(
+    Gauge, "headwater_learner_loss", "Cross-entropy of choices before they were learnt from", (), "nats", "learner"
+)
+LEARNER_NDCG = _metric(
+    Gauge,
+    "headwater_learner_ndcg",
+    "NDCG@10 of choices before they were learnt from, by what serves",
+    (),
+    "0 to 1",
+    "learner",
+)
+LEARNER_GATE = _metric(
+    Counter, "headwater_learner_gate_total", "Candidates judged, by decision", ("decision",), "candidates", "learner"
+)
+LEARNER_SECONDS = _metric(
+    Histogram,
+    "headwater_learner_seconds",
+    "Time of the model lanes, by part",
+    ("part",),
+    "seconds",
+    "learner",
+    buckets=SECONDS,
+)
+LEARNER_MODEL_STALENESS_SECONDS = _metric(
+    Gauge,
+    "headwater_learner_model_staleness_seconds",
+    "From the last event read to the release of models that learnt from it",
+    (),
+    "seconds",
+    "learner",
+)
+
 # the encoder --------------------------------------------------------------------------------------
 ENCODER_ENCODED = _metric(
     Counter, "headwater_encoder_encoded_total", "Texts encoded", (), "texts", "encoder", "learner"

@@ -70,3 +70,26 @@ def test_reasons_speak_the_users_language(log):
     log.send("chat", text="我想买一件红色的连衣裙")
     made = log.click("dresses-00")
     assert all(any("一" <= ch <= "鿿" for ch in r["text"]) for i in made["items"] for r in i["reasons"])
+
+
+def test_whatever_weights_are_learnt_reasons_hold_and_say_what_there_is(new_log, build_world):
+    """Learnt weights may be negative; a reason still names something that the item or the user has."""
+    from recsys.features import CONTEXT, FEATURES
+    from recsys.rank import AdditiveRanker, Ranker
+
+    rng = np.random.default_rng(3)
+    for _ in range(6):
+        weights = rng.normal(0, 3, (len(CONTEXT), len(FEATURES))).astype(np.float32)
+        world = build_world().with_models(Ranker(module=AdditiveRanker(weights)), None, "learnt")
+        log = new_log(world)
+        log.click("dresses-00")
+        log.click("laptops-01", action="dislike")
+        shown = [i["item_id"] for i in log.send("request", k=10)[0]["items"]]
+        log.send("impression", rec_id="r", item_ids=shown)
+        made = log.send("request", k=10, query="sea novel")[0]
+        assert made["world"]["release_id"] == "learnt"
+        for item in made["items"]:
+            texts = " ".join(reason["text"] for reason in item["reasons"])
+            assert all(reason["weight"] > 0 for reason in item["reasons"])
+            if item["item_id"].startswith("laptops"):
+                assert "often choose" not in texts, "a category that is disliked is none that is often chosen"

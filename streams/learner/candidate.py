@@ -1,0 +1,101 @@
+"""Records of releases: a candidate that passed the gate, written down; and what others have released.
+
+In: candidates (`recsys.learning.guarded`), and which releases serve (`streams.served`, by the lane's own Feed). Out:
+Release records with their files. An operator decides, too: `headwater releases` promotes and rolls back by records of
+its own. Then the lanes go on from what serves; while that release is `pinned`, they propose nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Literal
+
+import structlog
+
+from recsys.features import SCHEMA_VERSION as FEATURE_SCHEMA
+from recsys.learning.guarded import Candidate, GuardedLearner
+from schemas.releases import Base, Release, TrainedThrough
+from streams.learner.reading import last_release
+from streams.releases import ReleaseStorage
+from streams.served import SCHEMA_VERSION, Served
+from streams.settings import Settings
+
+ROLES: tuple[Literal["adapter", "sequence", "ranker"], ...] = ("adapter", "sequence", "ranker")
+_PRUNE_S = 300.0
+log = structlog.get_logger(__name__)
+
+
+class Desk:
+    """Sequence numbers and files of one term."""
+
+    def __init__(self, settings: Settings, storage: ReleaseStorage) -> None:
+        """Raises KafkaException when the brokers do not answer."""
+        self._settings, self._storage = settings, storage
+        self._last: dict[str, Release | None] = {role: last_release(settings, role) for role in ROLES}
+        self._mine: set[str] = set()
+        self._seen: dict[str, str] = {}
+        self._pruned = time.monotonic()
+
+    def follow(self, served: Served, guarded: GuardedLearner) -> None:
+        """Notices what others released: then the lanes go on from there."""
+        now = {role: release.release_id for role, release in served.loaded.items()}
+        foreign = [name for role, name in now.items() if self._seen.get(role) != name and name not in self._mine]
+        if not self._seen and guarded.learner.ranker.choices:
+            foreign = []  # a checkpoint knows better than what its learner released before
+        self._seen = now
+        for role, release in served.loaded.items():
+            held = self._last.get(role)
+            if held is None or release.sequence > held.sequence:
+                self._last[role] = release
+        if foreign:
+            log.info("learner.follows", releases=foreign)
+            guarded.adopt(served.learnt)
+
+    def written(
+        self, candidate: Candidate, served: Served, through: TrainedThrough, metrics: Mapping[str, float]
+    ) -> list[Release]:
+        """The candidate's files, written, and their records. Raises what the storage raises."""
+        now = int(time.time() * 1000)
+        records: list[Release] = []
+        base = self._item_base(served)
+        for role in ROLES:
+            arrays = candidate.files.get(role)
+            if arrays is None:
+                continue
+            last = self._last[role]
+            sequence = 1 + (last.sequence if last is not None else 0)
+            meta = {"feature_schema": FEATURE_SCHEMA} if role == "ranker" else {}
+            place = self._storage.save_model(role, arrays, meta, sequence, now)
+            if role == "adapter":
+                base = place
+            release = Release(
+                release_id=f"{role}-{place.sha256[:10]}-{sequence}", role=role, sequence=sequence,
+                parent=last.release_id if last is not None else None, created_ts=now, trained_through=through,
+                metrics=dict(metrics), uri=place.uri, sha256=place.sha256, size=place.size,
+                schema_version=SCHEMA_VERSION, status="serving", base=base if role == "sequence" else None,
+            )  # fmt: skip
+            records.append(release)
+        return records
+
+    def announced(self, records: list[Release], served: Served) -> None:
+        """The records are on the topic."""
+        for record in records:
+            self._last[record.role] = record
+            self._mine.add(record.release_id)
+        if time.monotonic() - self._pruned > _PRUNE_S:
+            self._pruned = time.monotonic()
+            keep = {r.uri for r in self._last.values() if r is not None}
+            keep |= {b.uri for b in [self._item_base(served), *(r.base for r in records)] if b is not None}
+            for role in ROLES:
+                self._storage.prune(int(time.time() * 1000), keep, role)
+
+    def look_again(self) -> None:
+        """What is not known to have arrived may have arrived: the topic knows. Raises KafkaException."""
+        self._last = {role: last_release(self._settings, role) for role in ROLES}
+
+    @staticmethod
+    def _item_base(served: Served) -> Base | None:
+        """Where the item side lies that serves now."""
+        last = served.loaded.get("sequence")
+        return last.base if last is not None else None

@@ -1,0 +1,344 @@
+"""The model lanes: a ranker and a sequence model, learnt from what users choose, judged, and released.
+
+In: `events` and `training-examples` from where the checkpoint stands, and the World as the workers see it (a Feed of
+its own). Out: releases of roles `ranker`, `sequence` and `adapter`, alerts, receipts of erasures, a checkpoint. It
+works on a thread of its own, so that the statistics of the last second never wait for it; whatever needs the election
+is handed to the thread that holds it (`poll`).
+
+A turn, in this order, and what a death after each step means:
+ 1. read        records of both topics. Nothing has happened yet.
+ 2. judge       choices are ranked by what serves and by the candidate, before anything is learnt from them.
+ 3. learn       weights move in memory. Lost with what was read, and learnt again from the checkpoint's offsets.
+ 4. file        a candidate that passed the gate is written. A file that nobody names; pruned one day.
+ 5. record      the release is announced, if this process still leads. The next leader finds it on the topic, goes on
+                with the next sequence, and from the checkpoint's weights.
+ 6. checkpoint  weights, optimisers, windows for replay, gate and offsets in one file, moved into place. What comes
+                after it is read again by whoever leads next, and by nobody twice.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaException, Message
+
+from recsys.learning.drift import Drifted
+from recsys.learning.guarded import GuardedLearner
+from recsys.learning.learner import Bounds, Learner
+from recsys.learning.screen import Screen
+from recsys.recommend import derived_id
+from recsys.world import World
+from schemas.alerts import Alert
+from schemas.decode import Malformed, decode_event
+from schemas.events import Event, Forget
+from schemas.receipts import Receipt
+from schemas.releases import TrainedThrough
+from schemas.training import TrainingExample
+from streams.feed import Feed
+from streams.learner.announce import Announcer
+from streams.learner.candidate import Desk
+from streams.learner.reading import Reader
+from streams.models import load_models
+from streams.observe import metrics
+from streams.releases import ReleaseStorage, ReleaseUnusable
+from streams.settings import Settings
+
+CHECKPOINT = "models"
+LAYOUT = 1
+TOPICS_READ = ("events", "training-examples")
+_BATCH = 2000
+_WAIT_S = 0.1
+_SLICE_S = 0.5  # of training over all that is kept, before the log is looked at again
+log = structlog.get_logger(__name__)
+
+
+class ModelLane:
+    """One term of leadership. `start` it, call `poll` often from the thread of the election, `close` it."""
+
+    def __init__(self, settings: Settings, announcer: Announcer) -> None:
+        """Takes up the last checkpoint. Raises KafkaException when the brokers do not answer."""
+        from streams.worker.bootstrap import empty_world
+
+        self._settings, self._announcer = settings, announcer
+        self._storage = ReleaseStorage.of(settings)
+        models = load_models(settings, ahead=False)
+        self._feed = Feed(settings, empty_world(models), self._storage, models.encoder_id)
+        self._stop = threading.Event()
+        self._asked: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
+        learner = Learner(settings.policy, Bounds(users=settings.learning.users))
+        self.guarded = GuardedLearner(learner, Screen() if settings.learning.screen else None)
+        self._read_ts = 0  # the log's time, ms
+        self.reader = self._resume()
+        self._desk = Desk(settings, self._storage)
+        self._choices = float(settings.learning.choices_per_s)  # room for choices of the catalogue
+        self._turned = self._saved = self._items_moved = self._users_moved = self._put_up = time.monotonic()
+        self._unsaved = False
+        self._receipts: list[Receipt] = []
+        self._alerts: list[Alert] = []
+        self._through = TrainedThrough(ts=0, offsets={})
+        self._thread = threading.Thread(target=self._run, name="models", daemon=True)
+
+    # the thread of the election --------------------------------------------------------------------------------
+    def start(self) -> None:
+        self._feed.start()
+        self._thread.start()
+
+    def poll(self) -> None:
+        """Does what the lane may not do itself."""
+        while True:
+            try:
+                call, answer = self._asked.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                answer.set_result(call())
+            except BaseException as error:
+                answer.set_exception(error)
+
+    def close(self, *, save: bool) -> None:
+        """Ends the thread; `save`: writes the checkpoint before."""
+        if save:
+            self._last_word = True
+        self._stop.set()
+        until = time.monotonic() + 8
+        while self._thread.is_alive() and time.monotonic() < until:
+            self.poll()
+            self._thread.join(0.05)
+        self._feed.stop()
+        self.reader.__exit__()
+
+    _last_word = False
+
+    def _ask(self, call: Callable[[], Any]) -> Any:
+        """Has the election's thread do something; its answer, or None where the term is over."""
+        answer: Future[Any] = Future()
+        self._asked.put((call, answer))
+        try:
+            return answer.result(timeout=15)
+        except TimeoutError:
+            return None
+
+    # the lane's thread -----------------------------------------------------------------------------------------
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                if not self._feed.wait(0.2):
+                    continue
+                self._turn()
+            except KafkaException as error:
+                log.warning("learner.models_kafka_away", error=str(error.args[0]))
+                self._stop.wait(1)
+            except ReleaseUnusable as error:
+                log.warning("learner.models_storage", why=str(error))
+                self._stop.wait(2)
+            except Exception:
+                log.exception("learner.models_failed", doing="going on with what comes next")
+                self._stop.wait(1)
+        if self._last_word:
+            try:
+                self._save()
+            except Exception as error:
+                log.warning("learner.models_not_saved", error=type(error).__name__, why=str(error))
+
+    def _turn(self) -> None:
+        records = self.reader.take(_BATCH, _WAIT_S)
+        world = self._feed.current().world
+        self._desk.follow(self._feed.served, self.guarded)
+        events, received, examples = self._decoded(records)
+        if records:
+            self._unsaved = True
+        if events or examples:
+            started = time.perf_counter()
+            self._take(world, events, received, examples)
+            metrics.LEARNER_SECONDS.labels("learn").observe(time.perf_counter() - started)
+        self._train()
+        self._release()
+        self._tell()
+        if time.monotonic() - self._saved >= self._settings.learning.checkpoint_s or self._receipts:
+            self._save()
+
+    def _decoded(self, records: Sequence[tuple[str, Message]]) -> tuple[list[Event], list[int], list[TrainingExample]]:
+        events: list[Event] = []
+        received: list[int] = []
+        examples: list[TrainingExample] = []
+        most = self._settings.max_record_bytes
+        for topic, record in records:
+            if topic == "events":
+                event = decode_event(record.key(), record.value(), most)
+                if not isinstance(event, Malformed):
+                    events.append(event)
+                    received.append(record.timestamp()[1])
+                continue
+            try:
+                examples.append(TrainingExample.model_validate_json(record.value() or b""))
+            except ValueError:
+                metrics.LEARNER_REFUSED.labels("malformed").inc()
+        return events, received, examples
+
+    def _take(self, world: World, events: list[Event], received: list[int], examples: list[TrainingExample]) -> None:
+        if events:
+            self._read_ts = max(self._read_ts, max(received))
+        taken = self.guarded.take(world, events, received, examples, self._room())
+        self._choices -= taken.choices
+        metrics.LEARNER_CHOICES.inc(taken.choices)
+        metrics.LEARNER_REFUSED.labels("too_many").inc(taken.too_many)
+        metrics.LEARNER_REFUSED.labels("not_finite").inc(taken.not_finite)
+        metrics.LEARNER_LOSS.set(self.guarded.learner.ranker.loss)
+        metrics.LEARNER_NDCG.set(self.guarded.gate.level.mean)
+        for drifted in taken.drifts:
+            self._drifted(drifted)
+        for event, visits in taken.forgotten:
+            self._forgotten(event, visits)
+
+    def _room(self) -> int:
+        """Choices of the whole catalogue that the setting still allows: each costs as much as a ranking."""
+        now, most = time.monotonic(), self._settings.learning.choices_per_s
+        self._choices = min(self._choices + most * (now - self._turned), 2.0 * most)
+        self._turned = now
+        return max(0, int(self._choices))
+
+    def _train(self) -> None:
+        """Moves the sequence model on when it is due."""
+        now, learning = time.monotonic(), self._settings.learning
+        items = now - self._items_moved >= learning.adapter_interval_s
+        users = now - self._users_moved >= learning.sequence_interval_s
+        if not (items or users or self.guarded.learner.training):
+            return
+        until = now + _SLICE_S
+        started = time.perf_counter()
+        self.guarded.learner.work(lambda: time.monotonic() < until, items=items)
+        metrics.LEARNER_SECONDS.labels("sequence").observe(time.perf_counter() - started)
+        if not self.guarded.learner.training:
+            self._users_moved = time.monotonic()
+            if items:
+                self._items_moved = self._users_moved
+
+    def _release(self) -> None:
+        """Puts up a candidate, or releases the one that has passed."""
+        served, guarded, now = self._feed.served, self.guarded, time.monotonic()
+        if served.pinned or guarded.learner.ranker.choices == 0:
+            return
+        if guarded.candidate is None:
+            if now - self._put_up >= self._settings.learning.interval_ms / 1000:
+                self._put_up = now
+                self._through = TrainedThrough(ts=self._read_ts, offsets=self._offsets("events"))
+                wrong = guarded.put_up(served.learnt)
+                if wrong is not None:
+                    self._diverged(wrong)
+            return
+        verdict = guarded.verdict()
+        if verdict.decision == "wait":
+            return
+        metrics.LEARNER_GATE.labels(verdict.decision).inc()
+        if verdict.decision == "hold":
+            log.info("learner.held", why=verdict.why)
+            guarded.withdraw()
+            return
+        records = self._desk.written(guarded.candidate, served, self._through, verdict.figures)
+        if not self._ask(lambda: self._announcer.announce(records)):
+            self._desk.look_again()
+            guarded.withdraw()
+            return
+        self._desk.announced(records, served)
+        guarded.promoted()
+        for record in records:
+            metrics.LEARNER_RELEASES.labels(record.role).inc()
+        metrics.LEARNER_MODEL_STALENESS_SECONDS.set(max(0.0, time.time() - self._through.ts / 1000))
+        log.debug("learner.released", releases=[r.release_id for r in records], why=verdict.why)
+
+    def _diverged(self, wrong: str) -> None:
+        """What was learnt cannot serve: the lanes go back to what does."""
+        log.error("learner.diverged", why=wrong)
+        served, now = self._feed.served, int(time.time() * 1000)
+        self.guarded.adopt(served.learnt)
+        self.guarded.learner.ranker.reset()
+        self._alerts.append(
+            Alert(
+                alert_id=f"diverged-{now}", kind="quarantine", subject="ranker", severity="critical", ts=now,
+                text=f"The learner's models were set back to {served.release_id}: {wrong}.",
+            )
+        )  # fmt: skip
+
+    def _drifted(self, drifted: Drifted) -> None:
+        before, after = drifted.before, drifted.after
+        direction = "fell" if after < before else "rose"
+        self._alerts.append(
+            Alert(
+                alert_id=f"drift-{self._read_ts}-{drifted.at}", kind="drift", subject="ranking",
+                severity="warning" if after < before else "info", ts=self._read_ts,
+                text=f"How well rankings foresee choices {direction} from {before:.3f} to {after:.3f} (NDCG@10).",
+                details={"before": before, "after": after},
+            )
+        )  # fmt: skip
+
+    # erasures, alerts, checkpoints -----------------------------------------------------------------------------
+    def _forgotten(self, event: Forget, visits: int) -> None:
+        """A receipt, to go out once the checkpoint is without the user."""
+        self._receipts.append(
+            Receipt(
+                receipt_id=derived_id("receipt-learner", event.user_id, event.event_id), user_id=event.user_id,
+                event_id=event.event_id, kind="forget", ts=event.ts, removed={"training_visits": visits},
+                outcome="forgotten by the learner: gone from what it trains on and from its checkpoint",
+            )
+        )  # fmt: skip
+
+    def _tell(self) -> None:
+        """Alerts, and receipts of erasures that the checkpoint has followed."""
+        if not self._alerts:
+            return
+        alerts = list(self._alerts)
+        if self._ask(lambda: self._announcer.announce(alerts)):
+            del self._alerts[: len(alerts)]
+
+    def _save(self) -> None:
+        """Writes the checkpoint, if there is anything new and this process still leads."""
+        self._saved = time.monotonic()
+        if not self._unsaved or not self._ask(self._announcer.leads):
+            return
+        arrays, state = self.guarded.dump()
+        meta = {
+            "layout": LAYOUT, "cluster_id": self.reader.cluster_id, "state": state, "read_ts": self._read_ts,
+            "offsets": {topic: self._offsets(topic) for topic in TOPICS_READ},
+        }  # fmt: skip
+        self._storage.save_checkpoint(CHECKPOINT, arrays, meta)
+        self._unsaved = False
+        receipts, self._receipts = self._receipts, []
+        if receipts and not self._ask(lambda: self._announcer.announce(receipts)):
+            self._receipts = receipts + self._receipts
+        metrics.LEARNER_SECONDS.labels("checkpoint").observe(time.monotonic() - self._saved)
+
+    def _resume(self) -> Reader:
+        """Takes up the checkpoint, and a reader that stands where it ends; or begins anew."""
+        fresh: dict[str, dict[int, int]] = {topic: {} for topic in TOPICS_READ}
+        try:
+            saved = self._storage.load_checkpoint(CHECKPOINT)
+            if saved is None:
+                return Reader(self._settings, fresh)
+            arrays, meta = saved
+            if meta["layout"] != LAYOUT:
+                raise ReleaseUnusable(f"it has layout {meta['layout']}, and this version reads {LAYOUT}")
+            starts = {topic: {int(p): at for p, at in meta["offsets"][topic].items()} for topic in TOPICS_READ}
+            guarded = GuardedLearner.restore(arrays, meta["state"], self.guarded)
+        except (ReleaseUnusable, KeyError, ValueError, RuntimeError, TypeError) as error:
+            log.warning("learner.models_checkpoint_unusable", why=str(error), doing="learning from the log's beginning")
+            return Reader(self._settings, fresh)
+        reader = Reader(self._settings, starts)
+        ends = reader.ends
+        if reader.cluster_id != meta["cluster_id"] or any(
+            at > ends[topic].get(p, 0) for topic, places in starts.items() for p, at in places.items()
+        ):
+            log.warning("learner.models_checkpoint_of_another_log", doing="learning from the log's beginning")
+            reader.__exit__()
+            return Reader(self._settings, fresh)
+        self.guarded, self._read_ts = guarded, meta["read_ts"]
+        log.info("learner.models_resumed", choices=guarded.learner.ranker.choices)
+        return reader
+
+    def _offsets(self, topic: str) -> dict[str, int]:
+        return {str(p): at for p, at in sorted(self.reader.positions[topic].items())}

@@ -1,0 +1,152 @@
+"""Served: which model releases serve, and the World with their models.
+
+In: records of `<ns>.releases.v1` as they come, of roles `ranker` and `sequence`. Out: a World that holds the newest
+serving ones. Of a role the highest sequence that is serving counts, whatever came last: a learner that was paused may
+still send an older one. What cannot be used is told, and what served before goes on serving.
+
+A sequence release is the user side of the model; its `base` is the item side it was learnt with, an adapter release,
+so the two never mix. A World's `release_id` names all its models, joined by `+`; `none` where there are none.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import structlog
+
+from recsys.features import CONTEXT, FEATURES
+from recsys.features import SCHEMA_VERSION as FEATURE_SCHEMA
+from recsys.learning.learner import Learnt
+from recsys.rank import AdditiveRanker, Ranker, prior_weights
+from recsys.sequence import SequenceModel
+from recsys.world import World
+from schemas.releases import Base, Release
+from streams.releases import Arrays, ReleaseDamaged, ReleaseStorage, ReleaseUnusable
+
+ROLES = ("ranker", "sequence")
+SCHEMA_VERSION = 1
+_AGAIN_S = 10.0
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Served:
+    """`take` releases, then `onto` the next World. `loaded` are the releases in use by role."""
+
+    storage: ReleaseStorage
+    loaded: dict[str, Release] = field(default_factory=dict)
+    ranker: np.ndarray | None = None
+    sequence: SequenceModel | None = None
+    _wanted: dict[str, Release] = field(default_factory=dict)
+    _refused: dict[str, float] = field(default_factory=dict)  # release_id -> when it was last tried
+    _items: tuple[str, Arrays] | None = None  # the item side read last, by its sha256
+    _items_sha: str = ""
+
+    def take(self, release: Release) -> None:
+        """Notes a release; nothing is read yet."""
+        if release.role not in ROLES or release.status != "serving":
+            return
+        known = self._wanted.get(release.role)
+        if known is None or release.sequence > known.sequence:
+            self._wanted[release.role] = release
+
+    @property
+    def release_id(self) -> str:
+        return "+".join(self.loaded[role].release_id for role in ROLES if role in self.loaded) or "none"
+
+    @property
+    def pinned(self) -> bool:
+        """Whether an operator holds on to one of them."""
+        return any(release.pinned for release in self.loaded.values())
+
+    @property
+    def learnt(self) -> Learnt:
+        return Learnt(prior_weights() if self.ranker is None else self.ranker, self.sequence)
+
+    def onto(self, world: World) -> World:
+        """The World with the newest models that can be used; itself where nothing is new."""
+        changed = False
+        for role, release in self._wanted.items():
+            held = self.loaded.get(role)
+            if held is not None and held.sequence >= release.sequence:
+                continue
+            if time.monotonic() - self._refused.get(release.release_id, -_AGAIN_S) < _AGAIN_S:
+                continue
+            try:
+                self.load(release, world.dense.dim)
+            except ReleaseUnusable as error:
+                self._refused[release.release_id] = time.monotonic()
+                log.warning("release_unusable", release_id=release.release_id, why=str(error))
+            else:
+                changed = True
+        return self.put_on(world) if changed or world.release_id != self.release_id else world
+
+    def put_on(self, world: World) -> World:
+        """The World with what is loaded."""
+        weights = self.learnt.ranker
+        ranker = Ranker(world.ranker.device, AdditiveRanker(weights))
+        return world.with_models(ranker, self.sequence, self.release_id)
+
+    def load(self, release: Release, dim: int) -> None:
+        """Reads a release; `dim`: numbers of a World's vector. Raises ReleaseUnusable."""
+        if release.schema_version > SCHEMA_VERSION:
+            raise ReleaseUnusable(
+                f"Release {release.release_id} has layout {release.schema_version}, and this version reads up to "
+                f"{SCHEMA_VERSION}: update Headwater here."
+            )
+        arrays, meta = self.storage.load_arrays(release.release_id, release)
+        if release.role == "ranker":
+            self.ranker = _ranker_of(release, arrays, meta.get("feature_schema"))
+        else:
+            self.sequence = self._sequence_of(release, arrays, dim)
+        self.loaded[release.role] = release
+
+    def _sequence_of(self, release: Release, arrays: Arrays, dim: int) -> SequenceModel:
+        if release.base is None:
+            raise ReleaseDamaged(f"Release {release.release_id} does not say which items it was learnt with.")
+        items = self._item_side(release.release_id, release.base)
+        try:
+            if items["adapter"].shape[1] != dim:
+                raise ReleaseUnusable(
+                    f"Release {release.release_id} was learnt on vectors of {items['adapter'].shape[1]} numbers, and "
+                    f"those here have {dim}: set the same HEADWATER_ENCODER for all roles."
+                )
+            held = self.sequence
+            if held is not None and self._items_sha == release.base.sha256:
+                made = held.with_users(arrays)  # the very same arrays tell a World that its item side is still right
+            else:
+                made = SequenceModel.of_sides(items, arrays)
+        except (KeyError, RuntimeError, IndexError, ValueError) as error:
+            if isinstance(error, ReleaseUnusable):
+                raise
+            raise ReleaseDamaged(f"Release {release.release_id} is no sequence model ({error!r}).") from error
+        self._items_sha = release.base.sha256
+        return _finite(release, made)
+
+    def _item_side(self, name: str, base: Base) -> Arrays:
+        if self._items is None or self._items[0] != base.sha256:
+            self._items = (base.sha256, self.storage.load_arrays(f"{name} (its items)", base)[0])
+        return self._items[1]
+
+
+def _ranker_of(release: Release, arrays: Arrays, schema: object) -> np.ndarray:
+    weights = arrays.get("weights")
+    if weights is None:
+        raise ReleaseDamaged(f"Release {release.release_id} holds no ranker.")
+    if schema != FEATURE_SCHEMA or weights.shape != (len(CONTEXT), len(FEATURES)):
+        raise ReleaseUnusable(
+            f"Release {release.release_id} weighs the features of schema {schema}, and this version has "
+            f"{FEATURE_SCHEMA}: run one version of Headwater in all roles."
+        )
+    if not np.isfinite(weights).all():
+        raise ReleaseDamaged(f"Release {release.release_id} holds numbers that are none.")
+    return weights.astype(np.float32)
+
+
+def _finite(release: Release, model: SequenceModel) -> SequenceModel:
+    arrays = [*model.item_side().values(), *model.user_side().values()]
+    if not all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):
+        raise ReleaseDamaged(f"Release {release.release_id} holds numbers that are none.")
+    return model
