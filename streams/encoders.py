@@ -297,7 +297,7 @@ class VectorSets:
         self._sets[encoder_id] = one = one or _Set()
         if new:
             self._follow(encoder_id, one)
-            self._bound()
+            self._bound(keep=encoder_id)
         return one
 
     def _follow(self, encoder_id: str, one: _Set) -> None:
@@ -328,17 +328,18 @@ class VectorSets:
         vectors = {i: one.held[i][1] for i in self._live if i not in missing}
         return NextSet(encoder, self._dim, vectors)
 
-    def _bound(self) -> None:
+    def _bound(self, keep: str | None = None) -> None:
         """Lets go of sets that nobody will need: first those that a later one covers, then the smallest."""
         best = self._choice[0].encoder_id if self._choice else None
-        pinned = {self.encoder_id, best}
         most = _SETS - 1 if self._begun and best == self.encoder_id else _SETS
-        while len(self._sets) > max(most, len(pinned)):
-            order = list(self._sets)
-            size = {encoder_id: len(one.held) for encoder_id, one in self._sets.items()}
-            loose = [encoder_id for encoder_id in order if encoder_id not in pinned]
+        while True:
+            size = {i: len(one.held) for i, one in self._sets.items() if one.held or i == keep}
+            loose = [i for i in size if i not in (self.encoder_id, best, keep)]
+            if len(size) <= most or not loose:
+                return
+            order = list(size)
             outdone = [i for i in loose if any(size[j] >= _SHARE * size[i] for j in order[order.index(i) + 1 :])]
-            del self._sets[outdone[0] if outdone else min(loose[:-1] or loose, key=size.__getitem__)]
+            del self._sets[outdone[0] if outdone else min(loose, key=size.__getitem__)]
 
 
 def reencoded(world: World, following: NextSet, encode_query: Callable[[str], Floats]) -> World:

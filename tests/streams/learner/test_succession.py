@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from recsys.encoder import AdapterMisfit, content_hash
 from schemas.releases import Release, TrainedThrough
@@ -183,9 +184,10 @@ def test_a_second_release_in_between_takes_over_and_the_old_one_is_still_served(
     filled.release(release(1, 5))
     filled.work.follow(filled.now)
     filled.rounds(10)
+    filled.work.change("new", "just arrived")
     filled.release(release(2, 6))
     filled.work.follow(filled.now)
-    filled.work.change("new", "just arrived")
+    assert filled.work.pending == 41, "each item waits once"
     filled.rounds()
     assert filled.written("new") == [BASE, filled.id(6)]
     expect_all(filled, filled.id(6), {**MANY, "new": "just arrived"})
@@ -216,10 +218,25 @@ def test_a_rollback_leaves_the_former_encoders_vectors_last(filled: Role, back: 
     expect_all(filled, BASE, MANY)
 
 
+def test_a_rollback_in_the_middle_encodes_nothing_again(filled: Role, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled.release(release(1, 5))
+    filled.work.follow(filled.now)
+    filled.rounds(10)
+    monkeypatch.setattr(ToyEncoder, "encode_block", None)
+    filled.release(release(2, 0))
+    filled.work.follow(filled.now)
+    filled.rounds()
+    expect_all(filled, BASE, MANY)
+
+
 def test_an_adapter_that_does_not_fit_is_passed_over(filled: Role) -> None:
     filled.misfits.add(5)
     filled.release(release(1, 5))
-    filled.work.follow(filled.now)
+    with capture_logs() as said:
+        for _ in range(3):
+            filled.work.follow(filled.now)
+            filled.now += LOOK_S / 2
+    assert [line["why"] for line in said] == ["no such module"], "said once"
     filled.work.change("new", "just arrived")
     filled.rounds()
     expect_all(filled, BASE, MANY | {"new": "just arrived"})
