@@ -26,6 +26,8 @@ LENGTHS = (4, 8, 16, 32)
 """Lengths to which sequences are padded: each by its own, so that company changes no bit."""
 ROWS = 8
 """Sequences computed together, padded: the shape that fixes the last bits."""
+PLACED = 256
+"""Items placed together, padded: likewise. BLAS sums in another order where there are only a few rows."""
 IDLES = 8
 LEAST = 0.1
 """Weight that every item is given before the log of its popularity is taken."""
@@ -129,9 +131,15 @@ class SequenceModel:
         net = self.of_sides(self.item_side(), users).net
         return SequenceModel(self.keys, self.into, self.out, self.bias, self.adapter, net)
 
-    def items(self, keys: npt.NDArray[np.uint64], texts: Floats) -> tuple[Floats, Floats, Floats]:
-        """(as input [n, D], as output [n, D], bias [n]) of items with these keys and text vectors [n, text]."""
-        placed = (texts @ self.adapter.T * np.float32(_SCALE)).astype(np.float32)
+    def items(
+        self, keys: npt.NDArray[np.uint64], texts: Floats, there: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[Floats, Floats, Floats]:
+        """(as input [n, D], as output [n, D], bias [n]) of items with these keys and text vectors [n, text]. `there`
+        bool[n]: which of them have a vector at all; None: all. An item's numbers are the same to the last bit whichever
+        items stand beside it."""
+        placed = self._placed(texts)
+        if there is not None:
+            placed[~there] = 0
         into, out, bias = placed.copy(), placed, np.zeros(len(keys), np.float32)
         if len(self.keys):
             at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
@@ -140,6 +148,19 @@ class SequenceModel:
             out[known] += self.out[at[known]]
             bias[known] = self.bias[at[known]]
         return into, out, bias
+
+    def _placed(self, texts: Floats) -> Floats:
+        """float32[n, D]: where its text alone places an item."""
+        out = np.empty((len(texts), self.dim), np.float32)
+        across = self.adapter.T
+        for at in range(0, len(texts), PLACED):
+            block = texts[at : at + PLACED]
+            n = len(block)
+            if n < PLACED:
+                block = np.concatenate([block, np.zeros((PLACED - n, block.shape[1]), np.float32)])
+            out[at : at + n] = (block @ across)[:n]
+        out *= np.float32(_SCALE)
+        return out
 
     def users(self, into: Floats, rows: npt.NDArray[np.int32], idle_s: Longs) -> Floats:
         """float32[B, D] of users whose latest items are rows int32[B, LENGTH] of `into`, newest last, -1 in front;

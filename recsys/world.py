@@ -267,7 +267,7 @@ class World:
         """The sequence model's side of every row: (as input [rows, D], as output [rows, D], bias [rows])."""
         assert self.sequence is not None
         rows = self.catalogue.rows
-        return self.sequence.items(self.catalogue.keys, self.dense.vectors[:rows] * self.dense.has[:rows, None])
+        return self.sequence.items(self.catalogue.keys, self.dense.vectors[:rows], self.dense.has[:rows])
 
     def _sequence_items_after(self, before: World, changed: Sequence[int]) -> tuple[Floats, Floats, Floats]:
         """`sequence_items`, worked out anew for rows that came since `before` or have their vector since."""
@@ -276,9 +276,9 @@ class World:
         at = np.union1d(np.arange(len(old[2]), rows), np.array(changed, np.int64)).astype(np.int64)
         if not len(at):
             return old
-        texts = self.dense.vectors[at] * self.dense.has[at, None]
+        parts = self.sequence.items(self.catalogue.keys[at], self.dense.vectors[at], self.dense.has[at])
         made = []
-        for table, part in zip(old, self.sequence.items(self.catalogue.keys[at], texts), strict=True):
+        for table, part in zip(old, parts, strict=True):
             grown = np.concatenate([table, np.zeros((rows - len(table), *table.shape[1:]), table.dtype)])
             grown[at] = part
             made.append(grown)
