@@ -44,7 +44,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class ReleaseUnusable(RuntimeError):  # noqa: N818
-    """A release cannot be loaded. Says which, why, and what to do.
+    """A release cannot be loaded, or written. Says which, why, and what to do.
 
     ReleaseUnusable
     +- ReleaseGone      there is no such file
@@ -184,6 +184,15 @@ class ReleaseStorage:
         return f"{self.location.rstrip('/')}/{self.namespace}/{path}"
 
     def _write(self, path: str, data: bytes) -> str:
+        try:
+            return self._put(path, data)
+        except Exception as error:
+            raise ReleaseUnusable(
+                f"{len(data):,} bytes cannot be written to {self._uri(path)} ({type(error).__name__}: {error}). Check "
+                "HEADWATER_RELEASES_URL, that there is room, and that this process may write there."
+            ) from error
+
+    def _put(self, path: str, data: bytes) -> str:
         fs, full = fsspec.url_to_fs(self._uri(path))
         fs.makedirs(full.rsplit("/", 1)[0], exist_ok=True)
         # object storage shows an upload when it is whole; in a folder it has to be moved into place

@@ -78,8 +78,7 @@ def moments_of(
     own: dict[str, User] | None = None,
 ) -> list[Moment]:
     """A Moment for each interaction with a known item that its user had not touched and took to, in order. `own`, if
-    given, takes in the users as they become. An interaction that names a recommendation is no choice of the whole
-    catalogue, and left to the label join."""
+    given, takes in the users as they become."""
     own = {} if own is None else own
     found: list[Moment] = []
     for event in events:
@@ -94,7 +93,7 @@ def moments_of(
             continue
         row = world.catalogue.row_of.get(event.item_id, -1)
         code, weight = weigh(event.action, event.value, policy)
-        if row >= 0 and weight > 0 and event.rec_id is None:
+        if row >= 0 and weight > 0:
             query = Query(len(found), user.clone(), f"?{event.event_id}", "request", event.ts)
             found.append(Moment(query, row))
         ts_s = event_seconds(event.ts)

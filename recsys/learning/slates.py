@@ -3,6 +3,10 @@
 In: `schemas.training.TrainingExample` records that carry a label, from the label join. Out: `Choices` for the ranker
 lane: the item acted on, what was offered beside it, and the places of both. A negative alone says nothing about an
 order and is left out: its item stands beside whatever was chosen of the same recommendation.
+
+The same act is a choice of the whole catalogue, too (`recsys.learning.moments`). That one says what finds the item at
+all; this one only what tells it from its neighbours, on which a ranker alone would unlearn likeness: all of a slate is
+alike. So it counts by `SHARE`.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from recsys.policy import Policy
 from schemas.training import TrainingExample
 
 MOST_WEIGHT = 3.0
+SHARE = 0.1
+"""What a choice among a slate counts, beside one of the whole catalogue."""
 _MOMENT = {f"moment.{name}": at for at, (name, _) in enumerate(CONTEXT)}
 
 
@@ -46,7 +52,7 @@ def choices_of_slates(examples: Sequence[TrainingExample], policy: Policy) -> Ch
     there = position > 0
     return Choices(
         x, context, there, np.zeros(there.shape, np.float32), np.zeros(len(fit), np.int64),
-        weight=np.clip(np.array([w for w in weights if w], np.float32), -MOST_WEIGHT, MOST_WEIGHT),
+        weight=np.clip(np.array([w for w in weights if w], np.float32), -MOST_WEIGHT, MOST_WEIGHT) * np.float32(SHARE),
         position=position, users=np.array([user_hash(one.user_id) for one in fit], np.uint64),
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ written down, 2 when the cluster is not as it must be.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from streams.learner.election import Election
 from streams.learner.process import RoleProcess
 from streams.learner.statistics import StatisticsLane
 from streams.observe import metrics
+from streams.releases import ReleaseUnusable
 from streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _BATCH = 2000
 _IDLE_S = 0.05
+_AWAY_S = 2.0
 log = structlog.get_logger(__name__)
 
 
@@ -40,20 +43,30 @@ def lead(settings: Settings, election: Election, process: RoleProcess) -> None:
     models = _models(settings, announcer) if settings.learning.models else None
     try:
         interval, published = settings.statistics_interval_ms / 1000, 0.0
+        away: str | None = None
         while election.poll() and not process.stopping:
             process.beat.tick()
             lane.take(lane.reader.take(_BATCH, _IDLE_S))
             now = time.monotonic()
-            if lane.changed and now - published >= interval:
-                published = now
-                lane.publish()
-            lane.look_after()
+            try:
+                if lane.changed and now - published >= interval:
+                    published = now
+                    lane.publish()
+                    away = None
+                lane.look_after()
+            except ReleaseUnusable as error:
+                # what was counted stays in memory, and the World in hand goes on serving
+                published = now + _AWAY_S
+                if away is None:
+                    log.error("learner.storage_away", why=str(error))
+                away = f"releases cannot be written: {error}"
             if models is not None:
                 models.poll()
-            process.problem = "the log is being read from its beginning" if lane.reader.behind() else None
+            process.problem = "the log is being read from its beginning" if lane.reader.behind() else away
         if election.leading:
-            lane.publish()
-            lane.save()
+            with contextlib.suppress(ReleaseUnusable):  # whoever leads next counts again from the last checkpoint
+                lane.publish()
+                lane.save()
     except KafkaException as error:
         log.warning("learner.kafka_away", error=str(error.args[0]))
         raise
