@@ -15,7 +15,7 @@ from typing import Any
 import redis
 from transformers.utils import logging as transformers_logging
 
-from streams.bench.processes import WorkerProcess
+from streams.bench.processes import RoleUnderTest
 from streams.embedded.services import Services
 from streams.kafka.topics import ensure_topics
 from streams.models import Models, load_models
@@ -88,10 +88,20 @@ class Laboratory:
         return redis.Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=60)
 
     @contextmanager
-    def worker(self, settings: Settings, instance: str = "worker-0", **environment: str) -> Iterator[WorkerProcess]:
+    def worker(self, settings: Settings, instance: str = "worker-0", **environment: str) -> Iterator[RoleUnderTest]:
         """A worker process that is ready to serve `settings.namespace`; stopped at the end."""
+        with self.role(settings, "worker", instance, **environment) as process:
+            yield process
+
+    @contextmanager
+    def role(
+        self, settings: Settings, role: str, instance: str | None = None, **environment: str
+    ) -> Iterator[RoleUnderTest]:
+        """The process of any role, likewise."""
+        instance = instance or role
         self.say(f"starting {instance}")
-        process = WorkerProcess(settings, instance, self.folder / f"{settings.namespace}-{instance}.log", environment)
+        log = self.folder / f"{settings.namespace}-{instance}.log"
+        process = RoleUnderTest(settings, instance, log, environment, role)
         try:
             process.until_ready()
             yield process

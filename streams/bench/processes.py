@@ -1,4 +1,4 @@
-"""A worker as a process of its own, started as `headwater up` starts it, and what its `/metrics` say.
+"""A role as a process of its own, started as `headwater up` starts it, and what its `/metrics` say.
 
 In: settings and environment. Out: a process that is ready; seconds by stage so far.
 """
@@ -26,10 +26,12 @@ class WorkerFailed(BenchFailed):
     """A worker ended or never got ready. The message holds the end of its log."""
 
 
-class WorkerProcess:
+class RoleUnderTest:
     """A running worker. Start it in the main thread: it ends with the thread that started it."""
 
-    def __init__(self, settings: Settings, instance: str, log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: Settings, instance: str, log: Path, environment: Mapping[str, str], role: str = "worker"
+    ) -> None:
         assert settings.redis_url is not None
         self.instance, self._log = instance, log
         port = ports.any_free()
@@ -48,9 +50,7 @@ class WorkerProcess:
             "HEADWATER_LOG_LEVEL": "warning",
         }
         with log.open("ab") as file:
-            self._process = child.spawn(
-                role_command("worker", port), log=file, env={**os.environ, **told, **environment}
-            )
+            self._process = child.spawn(role_command(role, port), log=file, env={**os.environ, **told, **environment})
 
     @property
     def pid(self) -> int:

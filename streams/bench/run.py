@@ -19,6 +19,7 @@ BENCHMARKS = {
     "workers": "two workers against one",
     "replay": "a log replayed, against the worker at its highest rate",
     "users": "10,000 users against 1,000,000: rate, and bytes a user",
+    "learn": "learning while it serves: rate, freshness, swaps, flips of taste, attacks",
     "gpu": "scoring and search on the GPU, against the bare matrix product",
     "encode": "texts into vectors, against the bare forward pass",
 }

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from itertools import islice
 
 from streams.bench.laboratory import Laboratory
-from streams.bench.processes import WorkerProcess
+from streams.bench.processes import RoleUnderTest
 from streams.bench.result import Comparison, Result
 from streams.bench.shop import open_shop
 from streams.bench.wave import Waves
@@ -25,7 +25,7 @@ def workers(lab: Laboratory) -> Result:
     two: list[float] = []
     one: list[float] = []
     with lab.redis(shop.settings) as redis, lab.worker(shop.settings, "worker-0") as first:
-        running: list[WorkerProcess] = [first]
+        running: list[RoleUnderTest] = [first]
 
         def check() -> None:
             for process in running:

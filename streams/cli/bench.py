@@ -16,7 +16,8 @@ def bench(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...", help="state, ranking, latency, workers, replay, users, gpu, encode; default: all.",
+            metavar="[NAME]...",
+            help="state, ranking, latency, workers, replay, users, learn, gpu, encode; default: all.",
             show_default=False,
         ),
     ] = None,

@@ -1,0 +1,126 @@
+"""`learn`: how fast what users do counts, what learning costs, and what it does when the world turns.
+
+Four parts: the lanes' training rate beside a bare torch loop (`training`); freshness and swaps with a worker and a
+learner running (`freshness`); and rehearsals with simulated shoppers, without Kafka (`behaviour`).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from schemas.items import Item
+from streams.bench.behaviour import attack, flip, noise
+from streams.bench.freshness import Flow, flow, staleness
+from streams.bench.laboratory import Laboratory
+from streams.bench.rehearsal import shop_world
+from streams.bench.result import Aim, Comparison, Figure, Result
+from streams.bench.rounds import by_turns
+from streams.bench.training import bare_ranker_rate, choices, ranker_rate, sequence_rates
+from streams.demo.catalogue import load
+from streams.replay.stock import vectors_of
+
+FRESH_AIM_S, SWAP_AIM_MS, RATE_AIM, BACK_AIM, PUSHED_AIM = 10.0, 20.0, 0.5, 0.9, 1.0
+RATE = 500.0
+AFTER_S = 0.5  # after a swap, in which its cost can show
+
+
+def learn(lab: Laboratory) -> Result:
+    """See the module's docstring."""
+    result = Result("learn", "learning while it serves: rate, freshness, swaps, flips of taste, attacks")
+    _training(lab, result)
+    _freshness(lab, result)
+    _behaviour(lab, result)
+    return result
+
+
+def _training(lab: Laboratory, result: Result) -> None:
+    some = choices(640 if lab.quick else 3_200)
+    rounds = 2 if lab.quick else 5
+    ours, bare = by_turns(
+        lambda: ranker_rate(some), lambda: bare_ranker_rate(some), rounds, lambda line: lab.say(f"ranker: {line}")
+    )
+    aim = Aim("at least", RATE_AIM)
+    result.comparisons.append(Comparison("ranker lane", "choices/s", ours, bare, "bare torch loop", aim))
+    pairs = [sequence_rates(500, 64) if lab.quick else sequence_rates(5_000, 512, at) for at in range(rounds)]
+    result.comparisons.append(
+        Comparison(
+            "sequence lane", "predictions/s", [a for a, _ in pairs], [b for _, b in pairs], "bare torch loop", aim
+        )
+    )
+
+
+def _freshness(lab: Laboratory, result: Result) -> None:
+    items, rate, seconds, warm = (300, 60.0, 8.0, 4.0) if lab.quick else (5_000, RATE, 60.0, 30.0)
+    found, _ = flow(lab, items, rate, seconds, warm)
+    for role, name in (("statistics", "statistics lane"), ("ranker", "ranker lane"), ("sequence", "user side")):
+        waited = staleness(found, role)
+        known = waited[np.isfinite(waited)]
+        if not len(known):
+            result.notes.append(f"{name}: no recommendation was made by a release that learnt from the events sent")
+            continue
+        aim = Aim("at most", FRESH_AIM_S) if role != "sequence" else None
+        for p in (50, 95):
+            figure = Figure(
+                f"event to a World that learnt from it, {name}: p{p}", "s", [float(np.percentile(known, p))]
+            )
+            result.figures.append(Figure(figure.measure, "s", figure.rounds, aim if p == 95 else None))
+    calm, swapped = _swaps(found)
+    if len(calm) and len(swapped):
+        result.figures.append(Figure("p99 of recommendations without a swap of models", "ms", [_p99(calm)]))
+        result.figures.append(Figure("p99 of those right after one", "ms", [_p99(swapped)]))
+        result.figures.append(
+            Figure("what a swap costs beyond", "ms", [_p99(swapped) - _p99(calm)], Aim("at most", SWAP_AIM_MS))
+        )
+    result.setting["freshness"] = {
+        "items": items, "events_per_s": rate, "seconds": seconds, "events": len(found.sent),
+        "recommendations": len(found.delays), "swaps": len(_swap_times(found)),
+        "releases": {role: len(some) for role, some in found.releases.items()},
+    }  # fmt: skip
+
+
+def _swaps(found: Flow) -> tuple[np.ndarray, np.ndarray]:
+    """(delays of recommendations with no swap of models lately, delays of those right after one), ms."""
+    when = np.array([at for at, _ in found.delays])
+    delays = np.array([ms for _, ms in found.delays])
+    after = np.zeros(len(when), bool)
+    for swap in _swap_times(found):
+        after |= (when >= swap) & (when < swap + AFTER_S)
+    return delays[~after], delays[after]
+
+
+def _swap_times(found: Flow) -> list[float]:
+    """When recommendations first named other models."""
+    return [later[0] for before, later in pairwise(sorted(found.recommended)) if before[1] != later[1]]
+
+
+def _p99(delays: np.ndarray) -> float:
+    return float(np.percentile(delays, 99))
+
+
+def _behaviour(lab: Laboratory, result: Result) -> None:
+    items = load()
+    stock = [Item.model_validate(item) for item in items]
+    vectors = vectors_of(lab.base.model_copy(update={"data_dir": lab.folder}), lab.models, stock, lambda *_: None)
+    world = shop_world(items, vectors, lab.models.encode_query)
+    events, windows = (600, 1) if lab.quick else (6_000, 3)
+    lab.say("learn: everybody's taste flips")
+    sides = flip(world, items, events, 2 if lab.quick else 10, windows)
+    for side, (before, *after) in sides.items():
+        result.figures.append(Figure(f"hit rate before the flip, {side}", "", [before.rate]))
+        for at, window in enumerate(after, 1):
+            aim = Aim("at least", BACK_AIM) if side == "learning" and at == 2 else None
+            share = window.rate / max(before.rate, 1e-9)
+            result.figures.append(Figure(f"share of it in the {at}. ten events a shopper, {side}", "", [share], aim))
+    lab.say("learn: a tenth of the users push an item")
+    shares = attack(world, items, events)
+    for side in ("screened", "open"):
+        rise = 100 * (shares[side].share - shares["calm"].share)
+        aim = Aim("at most", PUSHED_AIM) if side == "screened" else None
+        result.figures.append(Figure(f"rise of the pushed item's share of places, {side}", "points", [rise], aim))
+    lab.say("learn: labels are random for a while")
+    play, released, _ = noise(world, items, events)
+    result.figures.append(
+        Figure("releases promoted while labels were random", "", [float(play.released - released)], Aim("at most", 0))
+    )
