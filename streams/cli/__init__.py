@@ -13,7 +13,7 @@ import typer
 # one module of streams/cli a group; each has register(app)
 GROUPS = (
     "services", "roles", "records", "people", "schemas", "demo", "bench", "imports", "outcomes", "experiment", "replay",
-    "backtest",
+    "backtest", "releases", "quarantine",
 )  # fmt: skip
 
 app = typer.Typer(
