@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -69,7 +69,9 @@ def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False)
     for column in columns:
         words = column in ("measure", "figure", "unit", "aim")
-        table.add_column(column, justify="left" if words else "right", no_wrap=column not in ("measure", "figure"))
+        long = column in ("measure", "figure")
+        justify: Literal["left", "right"] = "left" if words else "right"
+        table.add_column(column, justify=justify, no_wrap=not long, min_width=16 if long else None)
     return table
 
 

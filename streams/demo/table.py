@@ -15,11 +15,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from streams.demo.learning import LANES, Loop
 from streams.demo.market import Exchange, Market, Shown
 from streams.demo.measure import WARM_UP
 from streams.demo.traffic import Traffic
 
 BAR = 24  # columns of a full bar
+_LANE_WORDS = {"statistics": "counts", "ranker": "ranker", "sequence": "sequence model"}
 
 
 def live(market: Market, traffic: Traffic, passed: float, seconds: float) -> RenderableType:
@@ -34,13 +36,25 @@ def live(market: Market, traffic: Traffic, passed: float, seconds: float) -> Ren
     flow.add_row(
         "shoppers", f"{market.present} of {len(market.shoppers)} in the shop", f"{market.tally.shifts} changed taste"
     )
-    parts: list[RenderableType] = [flow, _hits(market)]
+    parts: list[RenderableType] = [flow, _lanes(traffic.loop), _hits(market)]
     if market.shown:
         parts += [Text(), _ranking(market.shown[-1])]
     chats = [said[-1] for said in market.exchanges.values() if said]
     parts += [Text()] * bool(chats) + [_exchange(chat) for chat in chats]
     title = f"Headwater: {len(market.features.item_ids)} items, {passed:.0f} of {seconds:.0f} s"
     return Panel(Group(*parts), title=title, box=box.ROUNDED, padding=(0, 1))
+
+
+def _lanes(loop: Loop) -> RenderableType:
+    """What recommendations have learnt from: a line a lane, its release and its staleness."""
+    lanes = Table.grid(padding=(0, 3))
+    lanes.add_row("\nlearnt", "[dim]\nrelease[/]", "[dim]\nstaleness[/]", "[dim]\nreleases so far[/]")
+    for lane in LANES:
+        age = loop.staleness(lane)
+        release = loop.in_use.get(lane, "-")
+        old = "-" if age is None else f"[bold]{age:.1f} s[/]"
+        lanes.add_row(f"  {_LANE_WORDS[lane]}", release, old, f"{loop.swaps[lane]}")
+    return lanes
 
 
 def _hits(market: Market) -> RenderableType:
@@ -95,7 +109,8 @@ def line(market: Market, traffic: Traffic, passed: float) -> str:
     ours, popular = market.tally.all.rates()
     return (
         f"{passed:4.0f} s  {traffic.events:,} events ({events:.0f}/s)  {traffic.recommendations:,} recommendations "
-        f"({answers:.0f}/s)  p50 {_ms(p50)}  p99 {_ms(p99)}  hit rate {ours:.1%} (popular {popular:.1%})"
+        f"({answers:.0f}/s)  p50 {_ms(p50)}  p99 {_ms(p99)}  hit rate {ours:.1%} (popular {popular:.1%})  "
+        f"learnt: {traffic.loop.line()}"
     )
 
 
@@ -120,6 +135,7 @@ def summary(market: Market, traffic: Traffic, seconds: float) -> dict[str, Any]:
             }
             for name, score in (("all", tally.all), ("without_a_wish", tally.unprompted))
         },
+        "learning": traffic.loop.figures(),
         "conditions_said": {"items_offered": tally.offers, "items_that_keep_them": tally.offers_kept},
         "items": len(market.features.item_ids),
         "shoppers": len(market.shoppers),
@@ -151,6 +167,12 @@ def words(figures: dict[str, Any]) -> str:
             lines.append(
                 f"  {said}: {hit['headwater']:.1%}, most popular {hit['popularity']:.1%} "
                 f"(the same shoppers and moments, {hit['rankings']:,} rankings)"
+            )
+    for lane, learnt in figures["learning"].items():
+        if learnt["releases_served"]:
+            lines.append(
+                f"  {_LANE_WORDS[lane]}: {learnt['releases_served']} releases served, the last events they had learnt "
+                f"from {learnt['staleness_s']} s old"
             )
     said = figures["conditions_said"]
     if said["items_offered"]:

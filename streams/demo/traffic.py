@@ -16,6 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from schemas.topics import TOPICS
 from streams.connection import Connection
+from streams.demo.learning import Loop
 from streams.demo.market import Market
 from streams.kafka.clients import consumer, producer
 from streams.settings import Settings
@@ -61,6 +62,7 @@ class Traffic:
     def __init__(self, market: Market, settings: Settings, place: Connection) -> None:
         self.market = market
         self.times = Times()
+        self.loop = Loop()
         self.events = 0
         self.recommendations = 0
         self.undelivered = 0
@@ -75,12 +77,14 @@ class Traffic:
         self._ticked = time.monotonic()
         self._adapted = time.monotonic()
         answers = TOPICS["recommendations"]
+        self._releases = TOPICS["releases"].full_name(place.namespace)
         # the namespace is new, so from the beginning means everything; no group, so no rebalance to wait for
         self._consumer.assign(
             [
                 TopicPartition(answers.full_name(place.namespace), partition, OFFSET_BEGINNING)
                 for partition in range(answers.partitions(settings.kafka_partitions))
             ]
+            + [TopicPartition(self._releases, 0, OFFSET_BEGINNING)]
         )
 
     def tick(self) -> None:
@@ -152,9 +156,13 @@ class Traffic:
         for message in [first, *self._consumer.consume(200, 0)] if first is not None else []:
             if message.error() is not None:
                 continue  # librdkafka goes on by itself; silence is noticed by whoever watches last_answer
+            if message.topic() == self._releases:
+                self.loop.take(message.value())
+                continue
             now = time.monotonic()
             recommendation = orjson.loads(message.value())
             self.recommendations += 1
+            self.loop.see(recommendation)
             self.last_answer = now
             sent = self._sent.pop(recommendation["trigger"]["event_id"], None)
             if sent is not None:
