@@ -43,6 +43,8 @@ _SHARE = 0.995
 log = structlog.get_logger("encoders")
 
 Floats = npt.NDArray[np.float32]
+Encode = Callable[[str], Floats]
+"""Turns a text into a unit vector float32[dim]."""
 Load = Callable[[Release], tuple[Mapping[str, npt.NDArray[Any]], Mapping[str, Any]]]
 
 
@@ -342,10 +344,12 @@ class VectorSets:
             del self._sets[outdone[0] if outdone else min(loose, key=size.__getitem__)]
 
 
-def reencoded(world: World, following: NextSet, encode_query: Callable[[str], Floats]) -> World:
+def reencoded(world: World, following: NextSet, load_query: Callable[[], Encode | None]) -> World:
     """The World on another encoder's vectors: same catalogue, a new index. Seconds of work at 100,000 items, so on a
     thread beside the one that serves; `adopted` brings the result up to date. `world` is the one that `ready` was last
-    asked with, or one that has no newer texts."""
+    asked with, or one that has no newer texts. `load_query` gives the encoder's `encode_query`, which is loaded first,
+    and may raise AdapterMisfit."""
+    encode_query = load_query()
     catalogue, old = world.catalogue, world.dense
     rows = [(row, v) for i, v in following.vectors.items() if (row := catalogue.row_of.get(i)) is not None]
     dense = DenseIndex.empty(old.dim, old.device).grown(catalogue.rows)

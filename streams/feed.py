@@ -8,6 +8,9 @@ between batches and never inside one.
 A new World is built at most every `world_refresh_ms`; rebuilding an index takes seconds on a large catalogue, so it
 runs on a second thread and is adopted when it is ready. What such an index finds depends on when it was built; so how
 far the topics had been read then goes with the positions, under `items.index` and `item-vectors.index`.
+
+A release of the role "encoder" changes the vectors of all items. The World goes over to it, vectors, index and query
+encoder together, once `streams.encoders` says that they are complete; `release_id` names it from then on.
 """
 
 from __future__ import annotations
@@ -18,19 +21,18 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import structlog
 from confluent_kafka import KafkaException, Message, TopicPartition
 from pydantic import ValidationError
 
-from recsys.encoder import content_hash, item_text, unpack
+from recsys.encoder import Adapter, AdapterMisfit
 from recsys.statistics import Statistics
 from recsys.world import World
 from schemas.decode import Malformed, decode_item
-from schemas.items import Item, ItemVector, Withdrawn
+from schemas.items import Item, Withdrawn
 from schemas.releases import Release
 from schemas.topics import TOPICS
+from streams.encoders import RETRY_S, Encode, Encoder, Encoders, NextSet, VectorSets, adopted, loader, reencoded
 from streams.kafka.clients import consumer
 from streams.releases import ReleaseStorage
 from streams.served import Served
@@ -47,10 +49,20 @@ Positions = Mapping[str, Mapping[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A World and the next offset of each partition of each topic it was built from."""
+    """A World and the next offset of each partition of each topic it was built from; whose vectors it has."""
 
     world: World
     positions: Positions
+    encoder_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Crossing:
+    """A World on the next encoder's vectors, in the making; `read_to`: how far the topics had been read for it."""
+
+    following: NextSet
+    built: Future[World]
+    read_to: Positions
 
 
 class Feed:
@@ -63,20 +75,29 @@ class Feed:
         storage: ReleaseStorage,
         encoder_id: str | None,
         on_world: Callable[[Snapshot], None] = lambda _: None,
+        tuned: Callable[[Adapter], Encode] | None = None,
     ) -> None:
+        """`world`: the empty one, of the frozen encoder `encoder_id`; `tuned` makes the query encoder of an adapter, or
+        raises AdapterMisfit. Without it releases of encoders are not followed."""
         self._settings = settings
         self._load_statistics = storage.load_statistics
-        self.served = Served(storage)
-        self._encoder_id = encoder_id
+        self.served = Served(storage, encoder_id=encoder_id, frozen_id=encoder_id)
         self._on_world = on_world
         self._names = {TOPICS[t].full_name(settings.namespace): t for t in _TOPICS}
         self._positions: dict[str, dict[int, int]] = {t: {} for t in _TOPICS}
-        self._snapshot = Snapshot(world, {})
+        self._snapshot = Snapshot(world, {}, encoder_id)
         self._ends: dict[tuple[str, int], int] = {}
         self._items: list[Item | Withdrawn] = []
         self._release: Release | None = None
         self._sequence = -1
-        self._vectors = _Vectors()
+        self._vectors = VectorSets(encoder_id, world.vector_dim)
+        self._frozen, self._tuned = world.encode_query, tuned
+        self._encoders: Encoders | None = None
+        if encoder_id is not None and tuned is not None:
+            self._encoders = Encoders(encoder_id, loader(storage))
+        self._choice: list[Encoder] = []
+        self._choose_at = 0.0
+        self._crossing: _Crossing | None = None
         self._caught_up = threading.Event()
         self._stop = threading.Event()
         self._failure: str | None = None
@@ -133,12 +154,13 @@ class Feed:
             while not self._stop.is_set():
                 for message in reader.consume(_BULK, _POLL_S):
                     self._take(message)
+                self._choose()
                 behind = any(self._positions[t].get(p, 0) < end for (t, p), end in self._ends.items())
                 now = time.monotonic()
                 due = now - built >= self._settings.world_refresh_ms / 1000
                 if (due and not behind) or len(self._items) >= 4 * _BULK:
                     built = now
-                    self._build()
+                    self._build(whole=not behind or self._caught_up.is_set())
                     if not behind and not self._caught_up.is_set():
                         self._settle_first()
                         self._caught_up.set()
@@ -172,7 +194,7 @@ class Feed:
             if not isinstance(item, Malformed):  # the encoder role writes the dead letter, once
                 self._items.append(item)
         elif topic == "item-vectors":
-            self._vectors.take(message)
+            self._vectors.take(message.key(), message.value())
         elif message.value() is not None:
             try:
                 release = Release.model_validate_json(message.value() or b"")
@@ -180,25 +202,40 @@ class Feed:
                 log.warning("release_ignored", why=f"{invalid.error_count()} faults in its record")
                 return
             self.served.take(release)
+            if self._encoders is not None and self._encoders.take(release):
+                self._choose_at = 0.0
             if release.role == "statistics" and release.status == "serving" and release.sequence > self._sequence:
                 # a learner that was paused may still send one: the higher sequence is the newer, whatever came last
                 self._sequence, self._release = release.sequence, release
 
-    def _build(self) -> None:
-        """The next World from what was read since the last one, if anything was."""
+    def _choose(self) -> None:
+        """Which encoders may be served, when releases say so, and now and then: files that could not be read may be
+        there by now."""
+        now = time.monotonic()
+        if self._encoders is None or now < self._choose_at:
+            return
+        self._choose_at = now + RETRY_S
+        self._choice = self._encoders.usable(now)
+        self._vectors.choose(self._choice)
+        # the same encoder may be released again: after a rollback, by a newer record
+        for encoder in self._choice:
+            if encoder.encoder_id == self.served.encoder_id:
+                self.served.encoded_by(encoder.encoder_id, encoder.release)
+
+    def _build(self, *, whole: bool) -> None:
+        """The next World from what was read since the last one, if anything was. `whole`: the topics were once read to
+        where they ended, so that it is known which encoder's vectors are there."""
         world = self._snapshot.world
         statistics = self._statistics(world)
         items, self._items = self._items, []
-        if items:
-            self._vectors.expect(items, self._encoder_id)
+        self._vectors.expect(items)
         # items first, so that rows exist for the vectors that are already here
-        next_world = world.advanced(items, (), statistics) if items or statistics else world
-        ready = self._vectors.ready(next_world) if world.vector_dim else []
-        if ready:
-            next_world = next_world.advanced((), ready)
+        next_world = self._dated(world, world.advanced(items, (), statistics) if items or statistics else world)
+        if whole:
+            next_world = self._cross(next_world)
+            if ready := self._vectors.ready(next_world):
+                next_world = self._dated(next_world, next_world.advanced((), ready))
         next_world = self.served.onto(next_world)
-        if next_world.dense.main is not world.dense.main:
-            self._index_at = self._read_to()
         next_world = self._settle(next_world)
         if next_world is world:
             return
@@ -207,12 +244,58 @@ class Feed:
             getattr(next_world, name)  # worked out here rather than in the first step that needs it
         self._show(next_world, self._read_to())
 
+    def _dated(self, before: World, world: World) -> World:
+        """The World, whose index was just built if it is another than before."""
+        if world.dense.main is not before.dense.main:
+            self._index_at = self._read_to()
+        return world
+
+    def _cross(self, world: World) -> World:
+        """The World on the next encoder's vectors, where they are complete and it has been built; until then as it
+        was. Before anything is served from it, nobody waits: it is built at once."""
+        while True:
+            crossing = self._crossing
+            if crossing is None:
+                following = self._vectors.switch()
+                if following is None:
+                    return world
+                log.info("feed_changes_encoder", encoder_id=following.encoder.encoder_id, items=len(following.vectors))
+                self._rebuild = None  # an index of the old vectors
+                built = self._pool.submit(reencoded, world, following, self._encode_of(following.encoder))
+                crossing = self._crossing = _Crossing(following, built, self._read_to())
+            if self._caught_up.is_set() and not crossing.built.done():
+                return world
+            self._crossing = None
+            encoder = crossing.following.encoder
+            try:
+                built_world = crossing.built.result()
+            except Exception as error:
+                if self._encoders is None or encoder.release is None:
+                    log.exception("feed_keeps_its_encoder")
+                    return world
+                why = str(error) if isinstance(error, AdapterMisfit) else repr(error)
+                self._encoders.refuse(encoder, why, time.monotonic())
+                self._choose_at = 0.0
+                self._choose()
+                continue
+            world = adopted(world, built_world)
+            kept = world.dense.main is built_world.dense.main
+            self._index_at = crossing.read_to if kept else self._read_to()
+            self._vectors.switched(encoder.encoder_id)
+            self.served.encoded_by(encoder.encoder_id, encoder.release)
+            return world
+
+    def _encode_of(self, encoder: Encoder) -> Callable[[], Encode | None]:
+        """Loads an encoder's `encode_query`."""
+        tuned, frozen = self._tuned, self._frozen
+        return lambda: tuned(encoder.adapter) if tuned is not None and encoder.adapter else frozen
+
     def _read_to(self) -> Positions:
         return {topic: dict(places) for topic, places in self._positions.items()}
 
     def _show(self, world: World, positions: Positions) -> None:
         index = {f"{topic}.index": self._index_at[topic] for topic in _INDEXED} if world.dense.dated else {}
-        self._snapshot = Snapshot(world, {t: positions[t] for t in _TOPICS} | index)
+        self._snapshot = Snapshot(world, {t: positions[t] for t in _TOPICS} | index, self._vectors.encoder_id)
         self._on_world(self._snapshot)
 
     def _statistics(self, world: World) -> Statistics | None:
@@ -232,7 +315,7 @@ class Feed:
             world = world.adopting(settled)
             if world.dense.main is settled.dense.main:
                 self._index_at = self._rebuild_at
-        if self._rebuild is None:
+        if self._rebuild is None and self._crossing is None:  # what is in the making stands on rows as they are
             if world.wasteful:
                 self._index_at = self._read_to()
                 return world.compacted()
@@ -247,46 +330,3 @@ class Feed:
         if world.catalogue.rows:
             self._index_at = positions
             self._show(world.settled(), positions)
-
-
-class _Vectors:
-    """Matches vectors with items by the hash of the text: either may come first, and a stale vector waits in vain."""
-
-    def __init__(self) -> None:
-        self._wanted: dict[str, str] = {}  # item_id -> content hash of the text it has now, while without a vector
-        self._waiting: dict[str, tuple[str, npt.NDArray[np.float32]]] = {}  # item_id -> its newest vector
-
-    def take(self, message: Message) -> None:
-        key, value = message.key(), message.value()
-        item_id = key.decode() if isinstance(key, bytes) else ""
-        if value is None:
-            self._waiting.pop(item_id, None)
-            return
-        try:
-            record = ItemVector.model_validate_json(value)
-            vector = unpack(record.vector, record.dim)
-        except ValueError:  # pydantic's own errors are ValueErrors too
-            log.warning("vector_ignored", item_id=item_id)
-            return
-        self._waiting[record.item_id] = (record.content_hash, vector)
-
-    def expect(self, items: list[Item | Withdrawn], encoder_id: str | None) -> None:
-        for item in items:
-            if isinstance(item, Withdrawn):
-                self._wanted.pop(item.item_id, None)
-            elif encoder_id is not None:
-                self._wanted[item.item_id] = content_hash(item_text(item), encoder_id)
-
-    def ready(self, world: World) -> list[tuple[str, npt.NDArray[np.float32]]]:
-        """Vectors of rows that have none yet and whose text they encode."""
-        out = []
-        catalogue, dense = world.catalogue, world.dense
-        for item_id in list(self._wanted.keys() & self._waiting.keys()):
-            digest, vector = self._waiting[item_id]
-            row = catalogue.row_of.get(item_id)
-            if digest == self._wanted[item_id] and row is not None:
-                del self._wanted[item_id]
-                # kept in _waiting: an item that is withdrawn and comes back has its vector at once
-                if not dense.has[row] and len(vector) == world.vector_dim:
-                    out.append((item_id, vector))
-        return out

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recsys.encoder import Adapter
     from streams.settings import Settings
 
 
@@ -23,12 +24,33 @@ class ModelMissing(RuntimeError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """`encode_query` turns a text into a unit vector float32[dim]; None (and dim 0) without an encoder."""
+    """`encode_query` turns a text into a unit vector float32[dim]; None (and dim 0) without an encoder. `path`: the
+    folder of the frozen encoder, where releases of the role "encoder" are to be followed."""
 
     encoder_id: str | None
     dim: int
     encode_query: Callable[[str], Any] | None
     device: str
+    path: Path | None = None
+    ahead: bool = True
+
+    @property
+    def tuned(self) -> Callable[[Adapter], Callable[[str], Any]] | None:
+        """Makes the `encode_query` of an adapter on the frozen encoder; None where there is no encoder to tune. It
+        loads the model, for seconds, and raises AdapterMisfit; or, where models are not loaded ahead, does so at the
+        first text."""
+        path, device = self.path, self.device
+        if path is None:
+            return None
+        if not self.ahead:
+            return lambda adapter: _Later(path, device, adapter)
+
+        def load(adapter: Adapter) -> Callable[[str], Any]:
+            from recsys.encoder import TextEncoder
+
+            return TextEncoder(path, device, adapter).encode_query
+
+        return load
 
 
 def pick_device(wanted: str) -> str:
@@ -85,7 +107,8 @@ def load_models(settings: Settings, *, ahead: bool = True) -> Models:
         encoder_id, dim = identity(folder)
     except EncoderNotFound as error:
         raise ModelMissing(str(error)) from error
-    return Models(encoder_id, dim, _Loading(folder, device) if ahead else _Later(folder, device), device)
+    encode_query = _Loading(folder, device) if ahead else _Later(folder, device)
+    return Models(encoder_id, dim, encode_query, device, folder, ahead)
 
 
 class _Loading:
@@ -110,8 +133,8 @@ class _Loading:
 class _Later:
     """An encoder for queries that is loaded when the first text comes: nobody waits for one that is not needed."""
 
-    def __init__(self, folder: Path, device: str) -> None:
-        self._where = folder, device
+    def __init__(self, folder: Path, device: str, adapter: Adapter | None = None) -> None:
+        self._where = folder, device, adapter
         self._encoder: Any = None
 
     def __call__(self, text: str) -> Any:

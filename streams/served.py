@@ -5,7 +5,11 @@ serving ones. Of a role the highest sequence that is serving counts, whatever ca
 still send an older one. What cannot be used is told, and what served before goes on serving.
 
 A sequence release is the user side of the model; its `base` is the item side it was learnt with, an adapter release,
-so the two never mix. A World's `release_id` names all its models, joined by `+`; `none` where there are none.
+so the two never mix. Both stand on vectors of texts: `encoder_id` in a sequence release's file says by which encoder
+(without it: by the frozen one). On a World of another encoder it is not served, and waits until the two meet.
+
+A World's `release_id` names all its models, joined by `+`, the release of its encoder first; `none` where there are
+none. Which encoder serves is decided in `streams.feed`, which says so here.
 """
 
 from __future__ import annotations
@@ -31,6 +35,16 @@ _AGAIN_S = 10.0
 log = structlog.get_logger(__name__)
 
 
+class OfAnotherEncoder(ReleaseUnusable):
+    """A sequence model was learnt on other vectors than the World has; it serves once the World has those."""
+
+    def __init__(self, release: Release, encoder_id: str | None, here: str) -> None:
+        super().__init__(
+            f"Release {release.release_id} was learnt on vectors of the encoder {encoder_id}; those here are of {here}."
+        )
+        self.encoder_id = encoder_id
+
+
 @dataclass(slots=True)
 class Served:
     """`take` releases, then `onto` the next World. `loaded` are the releases in use by role."""
@@ -39,6 +53,13 @@ class Served:
     loaded: dict[str, Release] = field(default_factory=dict)
     ranker: np.ndarray | None = None
     sequence: SequenceModel | None = None
+    encoder: Release | None = None
+    """What the World's encoder was released as; None for the frozen one."""
+    encoder_id: str | None = None
+    """Whose vectors the World has; None: nobody says, and any sequence model is taken."""
+    frozen_id: str | None = None
+    _sequence_of_encoder: str | None = None
+    _elsewhere: dict[str, str | None] = field(default_factory=dict)  # release_id -> the encoder that it is for
     _wanted: dict[str, Release] = field(default_factory=dict)
     _refused: dict[str, float] = field(default_factory=dict)  # release_id -> when it was last tried
     _items: tuple[str, Arrays] | None = None  # the item side read last, by its sha256
@@ -52,9 +73,21 @@ class Served:
         if known is None or release.sequence > known.sequence:
             self._wanted[release.role] = release
 
+    def encoded_by(self, encoder_id: str | None, release: Release | None) -> None:
+        """The next World has this encoder's vectors. A sequence model that was learnt on others is let go."""
+        self.encoder_id, self.encoder = encoder_id, release
+        if self.sequence is not None and self._sequence_of_encoder != encoder_id:
+            log.info(
+                "sequence_model_rests", release_id=self.loaded["sequence"].release_id, why="another encoder serves"
+            )
+            self.sequence, self._items, self._items_sha = None, None, ""
+            del self.loaded["sequence"]
+
     @property
     def release_id(self) -> str:
-        return "+".join(self.loaded[role].release_id for role in ROLES if role in self.loaded) or "none"
+        named = [self.encoder] if self.encoder is not None else []
+        named += [self.loaded[role] for role in ROLES if role in self.loaded]
+        return "+".join(release.release_id for release in named) or "none"
 
     @property
     def pinned(self) -> bool:
@@ -74,8 +107,13 @@ class Served:
                 continue
             if time.monotonic() - self._refused.get(release.release_id, -_AGAIN_S) < _AGAIN_S:
                 continue
+            if self._elsewhere.get(release.release_id, self.encoder_id) != self.encoder_id:
+                continue
             try:
                 self.load(release, world.dense.dim)
+            except OfAnotherEncoder as error:
+                self._elsewhere = {release.release_id: error.encoder_id}
+                log.info("sequence_model_waits", release_id=release.release_id, why=str(error))
             except ReleaseUnusable as error:
                 self._refused[release.release_id] = time.monotonic()
                 log.warning("release_unusable", release_id=release.release_id, why=str(error))
@@ -100,7 +138,11 @@ class Served:
         if release.role == "ranker":
             self.ranker = _ranker_of(release, arrays, meta.get("feature_schema"))
         else:
+            of = meta.get("encoder_id") or self.frozen_id
+            if self.encoder_id is not None and of != self.encoder_id:
+                raise OfAnotherEncoder(release, of, self.encoder_id)
             self.sequence = self._sequence_of(release, arrays, dim)
+            self._sequence_of_encoder = of
         self.loaded[release.role] = release
 
     def _sequence_of(self, release: Release, arrays: Arrays, dim: int) -> SequenceModel:

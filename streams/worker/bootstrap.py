@@ -55,7 +55,7 @@ class LiveCore:
         try:
             models = load_models(self._settings)
             storage = ReleaseStorage.of(self._settings)
-            feed = Feed(self._settings, empty_world(models), storage, models.encoder_id, _show)
+            feed = Feed(self._settings, empty_world(models), storage, models.encoder_id, _show, models.tuned)
             feed.start()
             self._feed = feed
             while not feed.wait(1.0):

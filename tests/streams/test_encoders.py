@@ -80,7 +80,7 @@ class Worker:
             self.sets.switched(following.encoder.encoder_id)
         if self.building is None and switch and (following := self.sets.switch()) is not None:
             name = following.encoder.encoder_id
-            self.building = following, reencoded(self.world, following, lambda text: embed(name, text))
+            self.building = following, reencoded(self.world, following, lambda: lambda text: embed(name, text))
             if not slow:
                 return self.build(switch=False)
         if ready := self.sets.ready(self.world):
