@@ -1,7 +1,7 @@
 """Replay from files: items, a log, and the step. No services.
 
 In: files, a Span, the settings. Out: users on the shelf, recommendations in the recording, a Tally. All items are there
-from the first event on, and the statistics stand still: those of one release, or none.
+from the first event on, and what was learnt stands still: the statistics and models of pinned releases, or none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from recsys.step import Incoming
 from recsys.world import World
 from streams.records.files import Format
 from streams.replay.errors import ReplayError
-from streams.replay.pinned import pinned_statistics
+from streams.replay.pinned import NONE, pinned_releases
 from streams.replay.player import Player
 from streams.replay.rows import Faults, events_of, items_of
 from streams.replay.span import Span
@@ -26,7 +26,7 @@ from streams.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What to replay. `user`: only the log of this user."""
+    """What to replay. `release`: what to pin (`streams.replay.pinned`). `user`: only the log of this user."""
 
     items: Sequence[str]
     events: Sequence[str]
@@ -50,8 +50,8 @@ def replay_files(
     items = items_of(sources.items, settings.max_record_bytes, faults, sources.format, watch.file)
     if not items:
         watch.say(f"There are no items in {', '.join(sources.items)}: recommendations will be empty.")
-    statistics = pinned_statistics(settings, sources.release) if sources.release else None
-    world = file_world(settings, items, statistics, watch.steps("encoding texts"))
+    pinned = pinned_releases(settings, sources.release or NONE, watch.say)
+    world = pinned.onto(file_world(settings, items, pinned.statistics(), watch.steps("encoding texts")))
     del items
     before = player.tally.refused.total()
     started = time.perf_counter()

@@ -1,19 +1,20 @@
 """Player: batches of events through the step, with users on a shelf and recommendations into a recording.
 
-In: a World and events in the order of their log, cut anywhere. Out: what the run comes to, as a Tally. An event that
-the step cannot apply is left out and counted, as the worker does: the batch is then tried event by event.
+In: a World and events in the order of their log, cut anywhere. Out: what the run comes to, as a Tally. Only
+recommendations are recorded; whoever wants the other messages too, training examples and receipts, has them `told`. An
+event that the step cannot apply is left out and counted, as the worker does: the batch is then tried event by event.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from recsys.policy import Policy
 from recsys.recommend import Timer, untimed
-from recsys.step import Incoming, StepResult, step
+from recsys.step import Incoming, Message, StepResult, step
 from recsys.world import World
 from streams.replay.recording import Recording
 from streams.replay.shelf import Shelf
@@ -22,8 +23,8 @@ STEP_FAILED = "step_failed"
 MOST = 8192
 """Events of one step, at most: a step writes each user's profile once, so long ones are cheap."""
 RANKED = 1024
-"""Recommendations of one step, about: those of a batch are in memory together, some 30 KB each. Neither number changes
-the result."""
+"""Recommendations of one step, about: those of a batch are in memory together, some 30 KB each, and what became of
+others is about as much. Neither number changes the result."""
 
 
 @dataclass(slots=True)
@@ -34,6 +35,7 @@ class Tally:
     events: int = 0
     recommendations: int = 0
     receipts: int = 0
+    examples: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     unsorted: int = 0
     unknown_items: int = 0
@@ -45,6 +47,7 @@ class Tally:
             "events": self.events,
             "recommendations": self.recommendations,
             "receipts": self.receipts,
+            "training_examples": self.examples,
             "dead_letters": dict(sorted(self.refused.items())),
             "unsorted": self.unsorted,
             "unknown_items": self.unknown_items,
@@ -62,6 +65,8 @@ class Player:
     recording: Recording
     tally: Tally = field(default_factory=Tally)
     timer: Timer = untimed
+    told: Callable[[Message], None] | None = None
+    """Hears of every message of the events whose messages are written, in the order of the log."""
     room: int = RANKED
     """How many events the next batch should have."""
 
@@ -78,7 +83,8 @@ class Player:
             self._one_by_one(world, events, recorded)
         else:
             self._keep(made, homes, recorded)
-            self.room = min(MOST, max(RANKED, len(events) * RANKED // max(1, len(made.messages))))
+            ranked = sum(message.topic == "recommendations" for message in made.messages)
+            self.room = min(MOST, max(RANKED, len(events) * RANKED // max(1, ranked)))
         self.tally.events += len(events)
         rows = world.catalogue.row_of
         self.tally.unknown_items += sum(
@@ -109,9 +115,13 @@ class Player:
         for message in result.messages:
             if recorded is not None and not recorded[message.source]:
                 continue
+            if self.told is not None:
+                self.told(message)
             if message.topic == "recommendations":
                 self.recording.add(message.value)
                 self.tally.recommendations += 1
             elif message.topic == "receipts":
                 self.tally.receipts += 1
+            elif message.topic == "training-examples":
+                self.tally.examples += 1
         self.shelf.put(result.users, homes)

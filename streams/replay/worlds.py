@@ -1,8 +1,8 @@
 """Worlds: the Worlds that a journal names, made again from the topics they were made from.
 
 In: Stretches, in about the order of their Worlds. Out: the World of each: items and vectors up to its positions, and
-the statistics release it names, from release storage. What comes out is compared with the names in the journal, the
-catalogue's hash among them, so that a World is the one that served or there is an error.
+the releases it names, statistics and models (`streams.replay.released`). What comes out is compared with the names in
+the journal, the catalogue's hash among them, so that a World is the one that served or there is an error.
 
 The index of a large catalogue was built some time before, from less: the line of Worlds passes there too, and keeps
 what it finds. A worker reads items and vectors side by side, so positions alone do not always say whether the vector
@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from recsys.encoder import content_hash, item_text, unpack
 from recsys.index.dense import DenseIndex
@@ -25,12 +24,12 @@ from recsys.statistics import Statistics
 from recsys.world import World
 from schemas.decode import Malformed, decode_item
 from schemas.items import ItemVector, Withdrawn
-from schemas.releases import Release
 from streams.models import Models
-from streams.releases import ReleaseStorage, ReleaseUnusable
 from streams.replay.errors import WorldGone
 from streams.replay.journal import Stretch
+from streams.replay.released import Released
 from streams.replay.tape import Tape, sum_of
+from streams.served import Served
 from streams.settings import Settings
 from streams.worker.bootstrap import empty_world
 
@@ -57,8 +56,7 @@ class Worlds:
     ) -> None:
         """`stretches`: all whose Worlds may be asked for."""
         self._settings, self._models, self._say, self._tolerant = settings, models, say, tolerant
-        self._storage = ReleaseStorage.of(settings)
-        self._releases = _releases(settings, {one.names["statistics_id"] for one in stretches})
+        self._released = Released(settings, stretches, self._tell, tolerant=tolerant)
         self._indexes = {_key(one.index): one.index for one in stretches if one.index}
         self._lines: list[_Line] = []  # used last at the end
         self._told: set[str] = set()
@@ -72,19 +70,22 @@ class Worlds:
 
     def of(self, stretch: Stretch) -> World:
         """The World that served a Stretch. Raises WorldGone."""
+        asked = (stretch.names, _key(stretch.index))
         for line in self._lines:
-            if line.world.names == stretch.names and line.index == _key(stretch.index):
+            if line.made == asked:
                 return line.world
         line = self._line(stretch)
         for key, places in sorted(self._indexes.items(), key=lambda one: sum_of(one[1])):
             if key not in line.mains and line.is_before(places) and _before(places, stretch.positions):
                 line.advance(places, None, None)
                 line.keep(key)
-        statistics = self._statistics(stretch, line.world)
-        world = line.advance(stretch.positions, statistics, int(stretch.names["catalogue_version"], 16))
+        statistics = self._released.statistics(stretch, line.world)
+        line.advance(stretch.positions, statistics, int(stretch.names["catalogue_version"], 16))
+        line.served, line.world = self._released.models(stretch, line.served, line.world)
         world = line.adopt(_key(stretch.index))
         if world.names != stretch.names:
             self._amiss(stretch, world)
+        line.made = asked
         return world
 
     def _line(self, stretch: Stretch) -> _Line:
@@ -97,33 +98,13 @@ class Worlds:
         ]
         line = max(before, key=lambda one: one.read) if before else None
         if line is None:
-            line = _Line(self._settings, self._models)
+            line = _Line(self._settings, self._models, self._released.served())
             if len(self._lines) >= _LINES:
                 self._lines.pop(0).close()
         else:
             self._lines.remove(line)
         self._lines.append(line)
         return line
-
-    def _statistics(self, stretch: Stretch, world: World) -> Statistics | None:
-        wanted = stretch.names["statistics_id"]
-        if wanted == world.statistics.statistics_id:
-            return None
-        if wanted == "none":
-            return Statistics.empty()
-        why = "its record is no longer on the releases topic, which keeps 30 days"
-        if wanted in self._releases:
-            try:
-                return self._storage.load_statistics(Release.model_validate_json(self._releases[wanted]))
-            except ReleaseUnusable as error:
-                why = str(error).rstrip(".")
-        if not self._tolerant:
-            raise WorldGone(
-                f"{stretch}: its World has the statistics {wanted}, and {why}. Replay a later part of the log on a "
-                "machine that reaches the releases, or go on with --tolerant (the statistics before it stay)."
-            )
-        self._tell(f"{stretch}: statistics {wanted} are gone; going on with {world.statistics.statistics_id}")
-        return None
 
     def _amiss(self, stretch: Stretch, world: World) -> None:
         wrong = [
@@ -149,13 +130,15 @@ class Worlds:
 class _Line:
     """Worlds that follow from each other, and how far the topics were read for the newest."""
 
-    def __init__(self, settings: Settings, models: Models) -> None:
+    def __init__(self, settings: Settings, models: Models, served: Served) -> None:
         self._most = settings.max_record_bytes
         self._encoder_id, self._dim = models.encoder_id, models.dim
         self._items, self._vectors = Tape(settings, "items"), Tape(settings, "item-vectors")
         self._at: dict[str, dict[int, int]] = {"items": {}, "item-vectors": {}}
         self.world = empty_world(models)
-        self.index: Key = ()
+        self.served = served
+        self.made: tuple[dict[str, str], Key] | None = None
+        """What the World was asked for as: its names in the journal, and its index."""
         self.mains: dict[Key, DenseIndex] = {}
         """Indexes as they were built at some place, the oldest first."""
         self._missing: dict[str, str] = {}  # item_id -> hash of the text that has no vector yet
@@ -181,9 +164,9 @@ class _Line:
 
     def adopt(self, key: Key) -> World:
         """The World with the index that was kept under `key`, or its own where none is named."""
-        self.index = key
-        if key in self.mains:
-            self.world = self.world.with_main(self.mains[key])
+        main = self.mains.get(key)
+        if main is not None and self.world.dense.main is not main.main:  # else it has it, and keeps what it worked out
+            self.world = self.world.with_main(main)
         return self.world
 
     def advance(self, positions: Positions, statistics: Statistics | None, version: int | None) -> World:
@@ -277,20 +260,3 @@ def _subsets(doubtful: Mapping[str, Any]) -> Any:
 def _version_with(world: World, doubtful: Mapping[str, Any], left_out: tuple[str, ...]) -> int:
     rows = [world.catalogue.row_of[item_id] for item_id in doubtful if item_id not in left_out]
     return world.catalogue_version_with(rows)
-
-
-def _releases(settings: Settings, wanted: set[str]) -> dict[str, bytes]:
-    """The records of these releases that the topic still has."""
-    found: dict[str, bytes] = {}
-    if wanted - {"none"}:
-        with Tape(settings, "releases") as tape:
-            for message in tape.all():
-                value = message.value()
-                if value is not None and message.key() == b"statistics":
-                    try:
-                        release_id = orjson.loads(value)["release_id"]
-                    except (ValueError, TypeError, KeyError):
-                        continue
-                    if release_id in wanted:
-                        found[release_id] = value
-    return found

@@ -57,3 +57,24 @@ def test_what_is_written_since_a_place_is_the_end_of_the_whole_one(played, make)
     whole = played(log)[1]
     late = played(log, span=Span(since=Mark(event_id="e100")))[1]
     assert late == [line for line in whole if int(json.loads(line)["trigger"]["event_id"][1:]) >= 100]
+
+
+def test_what_becomes_of_recommendations_is_told_and_counted_and_not_recorded(in_force, make, tmp_path):
+    day = 86_400_000
+    log = [make.event(at, f"u{at % 3}", "request", k=4) | {"ts": make.START + at * day} for at in range(9)]
+    log += [make.event(9, "u0", "profile_edit", op="add", statement="likes lamps") | {"ts": make.START + 9 * day}]
+    sources = files.Sources(
+        [make.jsonl(tmp_path / "items.jsonl", make.shop())], [make.jsonl(tmp_path / "events.jsonl", log)]
+    )
+    told = []
+    with Recording() as recording, Shelf() as shelf, watching() as watch:
+        player = Player(in_force.policy, shelf, recording, told=told.append)
+        files.replay_files(sources, in_force, player, Span(), watch, batch=2)
+        lines = [json.loads(line.text) for line in recording.lines()]
+    assert len(lines) == player.tally.recommendations == 9
+    assert all(line["kind"] == "ranking" and len(line["items"]) == 4 for line in lines)
+    counted = player.tally.as_dict()
+    # each request is answered, and what nobody touched of it is over when the user comes back
+    assert counted["training_examples"] == sum(one.topic == "training-examples" for one in told) == 7 * 4
+    assert counted["receipts"] == sum(one.topic == "receipts" for one in told) == 1
+    assert sum(one.topic == "recommendations" for one in told) == 9

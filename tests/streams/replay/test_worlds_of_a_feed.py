@@ -1,8 +1,11 @@
-"""The Worlds of a feed are made again from what the journal would say of them, vectors and indexes included."""
+"""The Worlds of a feed are made again from what the journal would say of them: vectors, indexes and models included."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import orjson
@@ -12,11 +15,13 @@ from recsys.encoder import content_hash, item_text, pack
 from recsys.index import dense
 from recsys.world import World
 from schemas.items import Item
+from schemas.releases import Release
 from schemas.topics import TOPICS
 from streams import feed as feed_module
 from streams.kafka.clients import producer
 from streams.kafka.topics import ensure_topics
 from streams.models import Models
+from streams.releases import ReleaseStorage
 from streams.replay import worlds as worlds_module
 from streams.replay.errors import WorldGone
 from streams.replay.journal import Stretch
@@ -35,9 +40,9 @@ class Shop:
         self.models = Models("enc", DIM, None, "cpu")
         self.snapshots: list[feed_module.Snapshot] = []
         self._producer = producer(settings, linger_ms=0)
-        self.feed = feed_module.Feed(
-            settings, self.empty(), lambda _: pytest.fail("no release"), "enc", self.snapshots.append
-        )
+        self.storage = ReleaseStorage.of(settings)
+        self.releases: list[Release] = []
+        self.feed = feed_module.Feed(settings, self.empty(), self.storage, "enc", self.snapshots.append)
 
     def empty(self) -> World:
         return World.empty(DIM)
@@ -64,8 +69,20 @@ class Shop:
         }
         self.send("item-vectors", item.item_id, record)
 
+    def release(self, *releases: Release) -> None:
+        for one in releases:
+            self.releases.append(one)
+            self.send("releases", one.role, one.model_dump(mode="json"))
+
     def flush(self) -> None:
         assert self._producer.flush(20) == 0
+
+    def seen(self) -> None:
+        """Sends what was given, and waits for the World with it."""
+        before, limit = len(self.snapshots), 200
+        self.flush()
+        while len(self.snapshots) == before and (limit := limit - 1):
+            self.feed._stop.wait(0.02)
 
     def stretches(self) -> list[Stretch]:
         found = []
@@ -77,8 +94,8 @@ class Shop:
 
 
 @pytest.fixture
-def live(kafka, namespace, tmp_path, monkeypatch):
-    """A feed for which thirty items are a large catalogue, over changes of all kinds."""
+def live(kafka, namespace, tmp_path, monkeypatch, make):
+    """A feed for which thirty items are a large catalogue, over changes of all kinds: of items, vectors and models."""
     monkeypatch.setattr(dense, "EXACT", 30)
     monkeypatch.setattr(dense, "_TAIL", 8)
     monkeypatch.setattr(dense, "_TRAIN_A_CELL", 1)
@@ -92,6 +109,7 @@ def live(kafka, namespace, tmp_path, monkeypatch):
     shop, rnd = Shop(settings), random.Random(5)
     shop.feed.start()
     assert shop.feed.wait(60)
+    lanes = None
     for n in range(90):
         item = shop.item(n)
         shop.vector(item)
@@ -99,13 +117,22 @@ def live(kafka, namespace, tmp_path, monkeypatch):
             shop.vector(shop.item(rnd.randrange(n), f"a new title {n}"))
         if n % 11 == 5:
             shop.send("items", f"i{rnd.randrange(n):04d}", None)
+        if n == 20:
+            lanes = make.Lanes(shop.storage, shop.feed.current().world)
+            shop.release(lanes.ranker())
+        if n > 20 and n % 10 == 0:
+            shop.release(lanes.sequence(items=n == 60), *([lanes.ranker()] if n % 20 == 0 else []))
         if n % 5 == 0:
-            shop.flush()
-            before, limit = len(shop.snapshots), 200
-            while len(shop.snapshots) == before and (limit := limit - 1):
-                shop.feed._stop.wait(0.02)
+            shop.seen()
     shop.flush()
-    shop.feed._stop.wait(0.5)
+    shop.feed._stop.wait(0.5)  # and then learning alone
+    log = [make.event(at, f"u{at % 7}", action="view", item_id=f"i{at * at % 90:04d}") for at in range(80)]
+    for release in (
+        make.statistics(shop.storage, settings.policy, 1, log[:40]), lanes.sequence(), lanes.sequence(items=True),
+        make.statistics(shop.storage, settings.policy, 2, log), lanes.ranker(),
+    ):  # fmt: skip
+        shop.release(release)
+        shop.seen()
     yield shop
     shop.feed.stop()
 
@@ -115,18 +142,46 @@ def test_every_world_and_what_its_index_finds_come_back(live):
     assert len(stretches) > 10
     assert any(one.index for one in stretches), "some Worlds are of a large catalogue"
     assert any(one.index and one.index != {t: one.positions[t] for t in one.index} for one in stretches)
+    named = [one.names["release_id"].count("-") // 2 for one in stretches]
+    assert {0, 1, 2} == set(named), "Worlds without models, with a ranker, and with both"
+    assert len({one.names["release_id"] for one in stretches}) > 6
     queries = np.random.default_rng(1).standard_normal((7, live.snapshots[-1].world.dense.dim)).astype(np.float32)
     with Worlds(live.settings, live.models, stretches, pytest.fail, tolerant=False) as worlds:
         for stretch, snapshot in zip(stretches, live.snapshots, strict=True):
             assert found(worlds.of(stretch), queries) == found(snapshot.world, queries)
-        # a worker that lagged behind takes over: backwards, and on from there
-        for at in (len(stretches) // 2, -1):
+        # a worker that lagged behind takes over: backwards, and on from there; and from before any model
+        for at in (len(stretches) // 2, -1, 1, -2):
             assert found(worlds.of(stretches[at]), queries) == found(live.snapshots[at].world, queries)
 
 
-def found(world: World, queries: np.ndarray) -> list[list[str]]:
+def test_what_models_made_of_items_stays_where_only_statistics_or_the_user_side_changed(live):
+    stretches = [one for one in live.stretches() if "sequence" in one.names["release_id"]]
+    with Worlds(live.settings, live.models, stretches, pytest.fail, tolerant=False) as worlds:
+        made = [(one, worlds.of(one), worlds.of(one).sequence_items) for one in stretches]
+    base = {one.release_id: one.base.sha256 for one in live.releases if one.base}
+    items_of = [base[one.names["release_id"].split("+")[1]] for one, _, _ in made]
+    kept, anew = 0, 0
+    for at, ((before, _, items), (after, world, later)) in enumerate(pairwise(made)):
+        assert world.sequence_items is later
+        if before.names["catalogue_version"] == after.names["catalogue_version"] and before.names != after.names:
+            assert (later is items) == (items_of[at] == items_of[at + 1])
+            kept, anew = kept + (later is items), anew + (later is not items)
+    assert kept >= 3, "for statistics twice, for a user side and for a ranker"
+    assert anew
+
+
+def found(world: World, queries: np.ndarray) -> list[object]:
+    """What a step would find in a World, bits included."""
+    told: list[object] = [world.names, world.ranker.weights.tobytes()]
     rows = world.dense.search(queries, 12)
-    return [[world.catalogue.items[row].item_id for row in line if row >= 0] for line in rows]
+    told.append([[world.catalogue.items[row].item_id for row in line if row >= 0] for line in rows])
+    if world.sequence is not None:
+        pool, vectors, base = world.sequence_pool
+        told.append([world.catalogue.items[row].item_id for row in pool])
+        told += [vectors.tobytes(), base.tobytes()]
+        told.append([table[world.catalogue.id_rows].tobytes() for table in world.sequence_items])
+        told.append({name: array.tobytes() for name, array in world.sequence.user_side().items()})
+    return told
 
 
 def test_a_world_whose_records_are_gone_is_an_error_that_says_so_or_the_nearest(live):
@@ -147,3 +202,48 @@ def test_a_world_whose_records_are_gone_is_an_error_that_says_so_or_the_nearest(
         pytest.raises(WorldGone, match="statistics-0000000000-9"),
     ):
         worlds.of(pruned)
+
+
+def test_a_world_whose_models_are_gone_is_an_error_that_names_them_or_the_nearest(live):
+    stretches = live.stretches()
+    last = stretches[-1]
+    ranker, sequence = last.names["release_id"].split("+")
+
+    # a record that the topic no longer has
+    unknown = Stretch(
+        0, 7, 8, last.names | {"release_id": f"{ranker}+sequence-0000000000-9"}, last.positions, last.index, 0
+    )
+    with (
+        Worlds(live.settings, live.models, [unknown], pytest.fail, tolerant=False) as worlds,
+        pytest.raises(WorldGone, match=r"partition 0 from offset 7 .*sequence-0000000000-9.* 30 days.*--tolerant"),
+    ):
+        worlds.of(unknown)
+
+    # a role that only newer versions know
+    tuned = replace(unknown, names=last.names | {"release_id": f"encoder-0000000000-1+{ranker}+{sequence}"})
+    with (
+        Worlds(live.settings, live.models, [tuned], pytest.fail, tolerant=False) as worlds,
+        pytest.raises(WorldGone, match=r"encoder-0000000000-1.*does not follow releases of this role.*--tolerant"),
+    ):
+        worlds.of(tuned)
+
+    # a file that was pruned
+    others = [one for one in stretches if "+" in one.names["release_id"] and sequence not in one.names["release_id"]]
+    release = next(one for one in live.releases if one.release_id == sequence)
+    Path(release.uri.removeprefix("file://")).unlink()
+    with (
+        Worlds(live.settings, live.models, stretches, pytest.fail, tolerant=False) as worlds,
+        pytest.raises(WorldGone, match=rf"{sequence}.*no file at .*HEADWATER_RELEASES_URL.*--tolerant"),
+    ):
+        worlds.of(last)
+    said: list[str] = []
+    with Worlds(live.settings, live.models, stretches, said.append, tolerant=True) as worlds:
+        assert worlds.of(last).names["release_id"] == ranker
+        assert worlds.of(last) is worlds.of(last)
+    assert f"{sequence} cannot be had" in said[0]
+    assert "going on with no sequence release" in said[0]
+    said.clear()
+    with Worlds(live.settings, live.models, stretches, said.append, tolerant=True) as worlds:
+        held = worlds.of(others[-1]).names["release_id"].split("+")[-1]
+        assert worlds.of(last).names["release_id"] == f"{ranker}+{held}"
+    assert f"going on with {held}" in said[0]

@@ -8,12 +8,23 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import orjson
 import pytest
 import typer
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from typer.testing import CliRunner
 
+from recsys.features import SCHEMA_VERSION as FEATURE_SCHEMA
+from recsys.learning.sequence import Rates, SequenceLearner
+from recsys.rank import prior_weights
+from recsys.world import World
+from schemas.items import Item
+from schemas.releases import Base, Release, TrainedThrough
+from schemas.wire import encode
 from streams.cli import people, replay
+from streams.kafka.clients import admin
+from streams.releases import ReleaseStorage
 from streams.replay.files import Sources, replay_files
 from streams.replay.player import Player
 from streams.replay.recording import Recording
@@ -32,17 +43,19 @@ def digest_of_the_topic(lab):
         return recording.digest(), recording.kept
 
 
-def replayed(lab, **options):
-    """(digest, recommendations) of a replay from the topics of a lab."""
+def replayed(lab, told=None, **options):
+    """(digest, recommendations) of a replay from the topics of a lab. `told` hears of its messages."""
     settings = lab.settings.model_copy(update={"encoder": "none", "data_dir": lab.folder})
     with Recording(1 << 20) as recording, Shelf(30) as shelf, watching() as watch:
-        player = Player(settings.policy, shelf, recording)
+        player = Player(settings.policy, shelf, recording, told=told)
         replay_topic(settings, player, Span(), watch, batch=37, **options)
         return recording.digest(), recording.kept
 
 
-def replayed_from_files(lab, items, events):
-    settings = Settings(encoder="none", data_dir=lab.folder, kafka_partitions=3, max_record_bytes=4096)
+def replayed_from_files(lab, items, events, release=None):
+    settings = Settings(
+        namespace=lab.settings.namespace, encoder="none", data_dir=lab.folder, kafka_partitions=3, max_record_bytes=4096
+    )
     paths = []
     for name, rows in (("items", items), ("events", events)):
         path = lab.folder / f"{name}.jsonl"
@@ -50,7 +63,7 @@ def replayed_from_files(lab, items, events):
         paths.append(str(path))
     with Recording() as recording, Shelf() as shelf, watching() as watch:
         player = Player(settings.policy, shelf, recording)
-        replay_files(Sources(paths[:1], paths[1:]), settings, player, Span(), watch)
+        replay_files(Sources(paths[:1], paths[1:], release=release), settings, player, Span(), watch)
         return recording.digest(), recording.kept
 
 
@@ -132,7 +145,7 @@ def test_a_killed_worker_s_recommendations_are_those_of_a_replay_from_kafka_and_
     assert "only in A" in checked.stdout
 
 
-def learner(lab):
+def learner(lab, **environment):
     told = {
         "HEADWATER_NAMESPACE": lab.settings.namespace,
         "HEADWATER_KAFKA_BOOTSTRAP_SERVERS": str(lab.settings.kafka_bootstrap_servers),
@@ -145,7 +158,7 @@ def learner(lab):
     with (lab.folder / "workers.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "streams.cli", "learner", "--port", "0"],
-            env=os.environ | told, stdout=log, stderr=log,
+            env=os.environ | told | environment, stdout=log, stderr=log,
         )  # fmt: skip
     lab.workers.append(process)
 
@@ -169,3 +182,134 @@ def test_a_run_in_which_catalogue_and_statistics_changed_is_replayed_by_its_jour
     worlds = {orjson.loads(one.value)["world"]["statistics_id"] for one in lab.published("recommendations")}
     assert len(worlds) > 3, "the World changed while it served"
     assert replayed(lab) == digest_of_the_topic(lab)
+
+
+class Lanes:
+    """Models for the first items of a lab, trained a little: each call announces one more release."""
+
+    def __init__(self, lab, items):
+        self._lab = lab
+        self._storage = ReleaseStorage.of(lab.settings.model_copy(update={"data_dir": lab.folder}))
+        world = World.empty().advanced([Item.model_validate_json(value) for _, value in items])
+        self._items, self._random = len(items), np.random.default_rng(4)
+        self._learner = SequenceLearner(
+            world.catalogue.keys, world.dense.vectors[: self._items], Rates(epochs=3, fit=2e-2, update=2e-2)
+        )
+        self._made = dict.fromkeys(("ranker", "sequence", "adapter"), 0)
+        self._base = None
+
+    def ranker(self):
+        prior = prior_weights()
+        weights = prior + self._random.normal(0, 0.3, prior.shape).astype(np.float32)
+        return self._announce("ranker", {"weights": weights}, {"feature_schema": FEATURE_SCHEMA})
+
+    def sequence(self, *, items=False):
+        """`items`: with another item side, too."""
+        users = np.repeat(np.arange(20), 6)
+        rows = self._random.integers(self._items, size=len(users))
+        self._learner.take(users, rows, 1_700_000_000 + np.arange(len(users)), np.ones(len(users), np.float32))
+        if not self._learner.fitted:
+            self._learner.fit()
+        elif items:
+            self._learner.update()
+        else:
+            self._learner.update_users()
+        model = self._learner.snapshot()
+        if items or self._base is None:
+            self._made["adapter"] += 1
+            self._base = self._storage.save_model("adapter", model.item_side(), {}, self._made["adapter"], 0)
+        return self._announce("sequence", model.user_side(), {}, self._base)
+
+    def _announce(self, role, arrays, meta, base: Base | None = None):
+        self._made[role] += 1
+        number = self._made[role]
+        place = self._storage.save_model(role, arrays, meta, number, 0)
+        release = Release(
+            release_id=f"{role}-{place.sha256[:10]}-{number}", role=role, sequence=number, created_ts=0,
+            trained_through=TrainedThrough(ts=0, offsets={}), uri=place.uri, sha256=place.sha256, size=place.size,
+            schema_version=1, status="serving", base=base,
+        )  # fmt: skip
+        self._lab.send([(role.encode(), encode(release))], to="releases")
+        return release.release_id
+
+
+def take_large_batches(lab):
+    """Training examples go out in batches that are larger than the topics of a lab take, whose limit on records is a
+    test's; at the default limit they are not."""
+    wanted = ConfigEntry("max.message.bytes", str(4 << 20), incremental_operation=AlterConfigOpType.SET)
+    place = ConfigResource(ResourceType.TOPIC, lab.topic("training-examples"), incremental_configs=[wanted])
+    client = admin(lab.settings)  # a name of its own: without one it is gone before the broker answers
+    for done in client.incremental_alter_configs([place]).values():
+        done.result(30)
+
+
+def over_days(events, hours):
+    """The same log with its events of so many hours later: what was recommended before is over by then."""
+    made = []
+    for key, value in events:
+        if value.startswith(b"{"):
+            event = orjson.loads(value)
+            value = orjson.dumps(event | {"ts": event["ts"] + hours * 3_600_000})
+        made.append((key, value))
+    return made
+
+
+def test_a_run_in_which_models_changed_is_replayed_and_so_are_its_training_examples(lab, items, crowd):
+    take_large_batches(lab)
+    lab.send(items[:25], to="items")
+    lanes = Lanes(lab, items[:25])
+    learner(lab, HEADWATER_LEARNING__MODELS="false")  # statistics change all the while; models are announced here
+    first = lab.worker("worker-0", real=True)
+    lab.worker("worker-1", real=True)
+    for at in range(9):
+        lab.send(over_days(crowd(60, start=60 * at), hours=15 * at))
+        if at % 2:
+            lanes.ranker()
+        if at in (2, 3, 5, 6, 7):
+            lanes.sequence(items=at == 6)
+        if at == 5:  # while events flow, and releases come
+            os.kill(first.pid, signal.SIGKILL)
+            first.wait()
+            lab.worker("worker-0", real=True)
+        lab.until_done(share=0.85)
+        changed = [(key, value.replace(b"no ", b"nr %d " % at)) for key, value in items[at : at + 2]]
+        lab.send([*changed, *items[25 + at : 26 + at], (items[24 - at][0], None)], to="items")
+    lab.until_done()
+    assert "worker.undeliverable" not in lab.log()
+
+    worlds = [orjson.loads(one.value)["world"] for one in lab.published("recommendations")]
+    served = {world["release_id"] for world in worlds}
+    assert "none" in served
+    assert any(one.startswith("ranker") and "+" not in one for one in served)
+    assert len([one for one in served if "+sequence" in one]) > 3, served
+    assert len({world["statistics_id"] for world in worlds}) > 3
+    again = []
+    assert replayed(lab, again.append) == digest_of_the_topic(lab)
+
+    live, made = {}, {}
+    for one in lab.published("training-examples"):
+        value = orjson.loads(one.value)
+        assert live.setdefault(value["example_id"], encode(value)) == encode(value), "an id has one content"
+    for message in again:
+        if message.topic == "training-examples":
+            made[message.message_id] = encode(message.value)
+    assert made == live
+    examples = [orjson.loads(value) for value in live.values()]
+    assert {one["label"] is None for one in examples} == {True, False}
+    assert len({one["world"]["release_id"] for one in examples}) > 3
+    assert any("sequence" in one["features"] for one in examples)
+
+
+def test_a_run_with_models_is_replayed_from_files_by_their_names(lab, items, crowd):
+    events = crowd(150)
+    lab.send(items, to="items")
+    lanes = Lanes(lab, items)
+    sequence, ranker = lanes.sequence(), lanes.ranker()
+    lab.worker(real=True)
+    lab.send(events)
+    lab.until_done()
+    live = digest_of_the_topic(lab)
+    names = {orjson.loads(one.value)["world"]["release_id"] for one in lab.published("recommendations")}
+    assert names == {f"{ranker}+{sequence}"}
+    assert replayed_from_files(lab, items, events, names.pop()) == live
+    assert replayed_from_files(lab, items, events) != live
