@@ -43,7 +43,7 @@ def replay(
         str | None,
         typer.Option(
             "--release", metavar="R", rich_help_panel=_FILES,
-            help="Pin the statistics: a release's id, its file, or a file with its record. Without: none.",
+            help="Pin what was learnt: ids of releases joined by +, a file, or a file with a record. Without: none.",
         ),
     ] = None,
     format: Annotated[FileFormat | None, typer.Option(help="What the files hold.", rich_help_panel=_FILES)] = None,

@@ -86,6 +86,9 @@ def producer(
         "linger.ms": linger_ms,
         "compression.type": "lz4",
         "message.max.bytes": _LARGEST_MESSAGE,
+        # brokers hold a batch against the limit that a topic sets for a record (`schemas.topics`): with a small limit
+        # many small records together were refused
+        "batch.size": min(1_000_000, 4 * settings.max_record_bytes),
     }
     return Producer(config | dict(extra or {}))
 

@@ -12,7 +12,6 @@ import numpy as np
 import orjson
 import pytest
 import typer
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from typer.testing import CliRunner
 
 from recsys.features import SCHEMA_VERSION as FEATURE_SCHEMA
@@ -23,7 +22,6 @@ from schemas.items import Item
 from schemas.releases import Base, Release, TrainedThrough
 from schemas.wire import encode
 from streams.cli import people, replay
-from streams.kafka.clients import admin
 from streams.releases import ReleaseStorage
 from streams.replay.files import Sources, replay_files
 from streams.replay.player import Player
@@ -233,16 +231,6 @@ class Lanes:
         return release.release_id
 
 
-def take_large_batches(lab):
-    """Training examples go out in batches that are larger than the topics of a lab take, whose limit on records is a
-    test's; at the default limit they are not."""
-    wanted = ConfigEntry("max.message.bytes", str(4 << 20), incremental_operation=AlterConfigOpType.SET)
-    place = ConfigResource(ResourceType.TOPIC, lab.topic("training-examples"), incremental_configs=[wanted])
-    client = admin(lab.settings)  # a name of its own: without one it is gone before the broker answers
-    for done in client.incremental_alter_configs([place]).values():
-        done.result(30)
-
-
 def over_days(events, hours):
     """The same log with its events of so many hours later: what was recommended before is over by then."""
     made = []
@@ -255,7 +243,6 @@ def over_days(events, hours):
 
 
 def test_a_run_in_which_models_changed_is_replayed_and_so_are_its_training_examples(lab, items, crowd):
-    take_large_batches(lab)
     lab.send(items[:25], to="items")
     lanes = Lanes(lab, items[:25])
     learner(lab, HEADWATER_LEARNING__MODELS="false")  # statistics change all the while; models are announced here
