@@ -88,6 +88,16 @@ class Encoders:
             del self._releases[sequence]
         return True
 
+    @property
+    def known(self) -> list[Release]:
+        """The records that are remembered, of any status, oldest first."""
+        return [release for _, release in sorted(self._releases.items())]
+
+    @property
+    def newest(self) -> Release | None:
+        """The record of the highest sequence, of any status."""
+        return self._releases[max(self._releases)] if self._releases else None
+
     def usable(self, now: float) -> list[Encoder]:
         """Those that can be loaded, newest first, the frozen one at the end. `now`: seconds of any steady clock."""
         found: list[Encoder] = []

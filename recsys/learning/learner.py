@@ -65,6 +65,8 @@ class Learner:
         """Grow when the sequence model, or its item side, moves on."""
         self._fitting: Iterator[None] | None = None
         self._fitted_at = 0
+        self.encoder_id: str | None = None
+        """Whose vectors of items the sequence model stands on."""
         self._stocked: npt.NDArray[np.bool_] = np.zeros(0, bool)
         self._weights = code_weights(policy)
 
@@ -100,6 +102,20 @@ class Learner:
         """Lets go of all that is kept of a user; how many visits that were."""
         self.users.pop(user_id, None)
         return 0 if self.sequence is None else self.sequence.forget(_number(user_id))
+
+    def encoded_by(self, encoder_id: str | None, world: World) -> bool:
+        """From here on Worlds have this encoder's vectors; `world` is the first. Whether they had another's before:
+        then the sequence model is trained over all that is kept again, and there is none until that is done."""
+        before, self.encoder_id = self.encoder_id, encoder_id
+        if before == encoder_id or self.sequence is None:
+            return False
+        keys = self.sequence.keys
+        # an item that this encoder has no vector of keeps none of the other's
+        self.sequence.stock(keys, np.zeros((len(keys), world.dense.dim), np.float32))
+        self._stocked = np.zeros(0, bool)
+        self._stock(world)
+        self._model, self._fitting, self._fitted_at = None, None, 0
+        return True
 
     def _visit(self, world: World, events: Sequence[Event]) -> None:
         self._stock(world)
@@ -190,9 +206,12 @@ class Learner:
         arrays, ranker = self.ranker.dump()
         arrays = {f"ranker.{name}": array for name, array in arrays.items()}
         meta: dict[str, Any] = {"ranker": ranker, "fitted_at": 0 if self.training else self._fitted_at}
+        meta |= {"encoder_id": self.encoder_id, "modelled": self._model is not None}
         if self.sequence is not None:
-            own, meta["sequence"] = self.sequence.dump()
-            arrays |= {f"sequence.{name}": array for name, array in own.items()}
+            own, state = self.sequence.dump()
+            if len(own["paths.user"]):  # else there is nothing to go on from, and it could not be restored
+                meta["sequence"] = state
+                arrays |= {f"sequence.{name}": array for name, array in own.items()}
         blobs = [encode_user(user) for user in self.users.values()]
         arrays |= _packed("users.id", [user_id.encode("utf-8", "surrogatepass") for user_id in self.users])
         arrays |= _packed("users.state", [fields["state"] for fields in blobs])
@@ -210,10 +229,11 @@ class Learner:
         """The learner that `dump` wrote down. Raises KeyError, ValueError, RuntimeError where it is none."""
         made = cls(policy, bounds, rates)
         made.ranker = RankerLearner.restore(_below(arrays, "ranker."), meta["ranker"])
-        made._fitted_at = meta["fitted_at"]
+        made._fitted_at, made.encoder_id = meta["fitted_at"], meta.get("encoder_id")
         if "sequence" in meta:
             made.sequence = SequenceLearner.restore(_below(arrays, "sequence."), meta["sequence"], made._rates)
-            made._model = made.sequence.snapshot() if made.sequence.fitted else None
+            # what is fitted on another encoder's vectors than it stands on now is no model
+            made._model = made.sequence.snapshot() if made.sequence.fitted and meta.get("modelled", True) else None
             made.model_version = made.items_version = 1
         ids = _unpacked(arrays, "users.id")
         for user_id, state in zip(ids, _unpacked(arrays, "users.state"), strict=True):
@@ -239,4 +259,4 @@ def _packed(name: str, parts: Sequence[bytes]) -> dict[str, npt.NDArray[Any]]:
 
 def _unpacked(arrays: dict[str, npt.NDArray[Any]], name: str) -> list[bytes]:
     whole, ends = arrays[name].tobytes(), np.cumsum(arrays[f"{name}.length"]).tolist()
-    return [whole[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return [whole[start:end] for start, end in zip([0, *ends], ends, strict=False)]

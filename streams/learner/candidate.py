@@ -53,19 +53,25 @@ class Desk:
             guarded.adopt(served.learnt)
 
     def written(
-        self, candidate: Candidate, served: Served, through: TrainedThrough, metrics: Mapping[str, float]
+        self,
+        candidate: Candidate,
+        served: Served,
+        through: TrainedThrough,
+        metrics: Mapping[str, float],
+        encoder_id: str | None,
     ) -> list[Release]:
-        """The candidate's files, written, and their records. Raises what the storage raises."""
+        """The candidate's files, written, and their records; `encoder_id`: on whose vectors it was learnt. Raises what
+        the storage raises."""
         now = int(time.time() * 1000)
         records: list[Release] = []
         base = self._item_base(served)
         for role in ROLES:
             arrays = candidate.files.get(role)
-            if arrays is None:
-                continue
+            if arrays is None or (role == "sequence" and base is None):
+                continue  # the latter: the item side that it was learnt over has just ceased to serve
             last = self._last[role]
             sequence = 1 + (last.sequence if last is not None else 0)
-            meta = {"feature_schema": FEATURE_SCHEMA} if role == "ranker" else {}
+            meta = {"feature_schema": FEATURE_SCHEMA} if role == "ranker" else {"encoder_id": encoder_id}
             place = self._storage.save_model(role, arrays, meta, sequence, now)
             if role == "adapter":
                 base = place

@@ -3,7 +3,8 @@
 In: `events` and `training-examples` from where the checkpoint stands, and the World as the workers see it (a Feed of
 its own). Out: releases of roles `ranker`, `sequence` and `adapter`, alerts, receipts of erasures, a checkpoint. It
 works on a thread of its own, so that the statistics of the last second never wait for it; whatever needs the election
-is handed to the thread that holds it (`poll`).
+is handed to the thread that holds it (`poll`). Between its turns the text encoder is tuned (`tuning_desk`), where the
+settings say so.
 
 A turn, in this order, and what a death after each step means:
  1. read        records of both topics. Nothing has happened yet.
@@ -44,7 +45,9 @@ from streams.feed import Feed
 from streams.learner.announce import Announcer
 from streams.learner.candidate import Desk
 from streams.learner.reading import Reader
-from streams.models import load_models
+from streams.learner.tuning import TuningLane
+from streams.learner.tuning_desk import TuningDesk, blank
+from streams.models import Models, load_models
 from streams.observe import metrics
 from streams.releases import ReleaseStorage, ReleaseUnusable
 from streams.settings import Settings
@@ -61,20 +64,26 @@ log = structlog.get_logger(__name__)
 class ModelLane:
     """One term of leadership. `start` it, call `poll` often from the thread of the election, `close` it."""
 
-    def __init__(self, settings: Settings, announcer: Announcer) -> None:
-        """Takes up the last checkpoint. Raises KafkaException when the brokers do not answer."""
+    def __init__(self, settings: Settings, announcer: Announcer, tuning: TuningLane | None = None) -> None:
+        """Takes up the last checkpoints. `tuning`: another tuning lane than the one that the settings ask for. Raises
+        KafkaException when the brokers do not answer."""
         from streams.worker.bootstrap import empty_world
 
         self._settings, self._announcer = settings, announcer
         self._storage = ReleaseStorage.of(settings)
         models = load_models(settings, ahead=False)
-        self._feed = Feed(settings, empty_world(models), self._storage, models.encoder_id)
+        self._feed = Feed(settings, empty_world(models), self._storage, models.encoder_id, tuned=models.tuned)
         self._stop = threading.Event()
         self._asked: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         learner = Learner(settings.policy, Bounds(users=settings.learning.users))
         self.guarded = GuardedLearner(learner, Screen() if settings.learning.screen else None)
         self._read_ts = 0  # the log's time, ms
         self.reader = self._resume()
+        if self.guarded.learner.encoder_id is None:  # anew, or from before checkpoints said so
+            self.guarded.learner.encoder_id = models.encoder_id
+        self.tuning = self._tuning_desk(models, tuning)
+        self._forgot_at: dict[int, int] = {}
+        """How far events were read when the last erasure came."""
         self._desk = Desk(settings, self._storage)
         self._choices = float(settings.learning.choices_per_s)  # room for choices of the catalogue
         self._turned = self._saved = self._items_moved = self._users_moved = self._put_up = time.monotonic()
@@ -112,6 +121,8 @@ class ModelLane:
             self._thread.join(0.05)
         self._feed.stop()
         self.reader.__exit__()
+        if self.tuning is not None:
+            self.tuning.close()
 
     _last_word = False
 
@@ -131,6 +142,8 @@ class ModelLane:
                 if not self._feed.wait(0.2):
                     continue
                 self._turn()
+                if self.tuning is not None:
+                    self.tuning.turn()
             except KafkaException as error:
                 log.warning("learner.models_kafka_away", error=str(error.args[0]))
                 self._stop.wait(1)
@@ -143,13 +156,21 @@ class ModelLane:
         if self._last_word:
             try:
                 self._save()
+                if self.tuning is not None:
+                    self.tuning.save()
             except Exception as error:
                 log.warning("learner.models_not_saved", error=type(error).__name__, why=str(error))
 
     def _turn(self) -> None:
         records = self.reader.take(_BATCH, _WAIT_S)
-        world = self._feed.current().world
-        self._desk.follow(self._feed.served, self.guarded)
+        snapshot = self._feed.current()
+        world = snapshot.world
+        if self.guarded.learner.encoded_by(snapshot.encoder_id, world):
+            log.info("learner.encoder_changed", encoder_id=snapshot.encoder_id, doing="fitting the sequence model anew")
+            self.guarded.withdraw()
+            self._unsaved = True
+        if not self._crossing:
+            self._desk.follow(self._feed.served, self.guarded)
         events, received, examples = self._decoded(records)
         if records:
             self._unsaved = True
@@ -160,8 +181,13 @@ class ModelLane:
         self._train()
         self._release()
         self._tell()
-        if time.monotonic() - self._saved >= self._settings.learning.checkpoint_s or self._receipts:
+        if time.monotonic() - self._saved >= self._settings.learning.checkpoint_s or self._receipts_due():
             self._save()
+
+    @property
+    def _crossing(self) -> bool:
+        """Whether the feed is just going over to another encoder than the one whose vectors are learnt on here."""
+        return self._feed.served.encoder_id != self.guarded.learner.encoder_id
 
     def _decoded(self, records: Sequence[tuple[str, Message]]) -> tuple[list[Event], list[int], list[TrainingExample]]:
         events: list[Event] = []
@@ -195,6 +221,7 @@ class ModelLane:
             self._drifted(drifted)
         for event, visits in taken.forgotten:
             self._forgotten(event, visits)
+            self._forgot_at = dict(self.reader.positions["events"])
 
     def _room(self) -> int:
         """Choices of the whole catalogue that the setting still allows: each costs as much as a ranking."""
@@ -222,7 +249,7 @@ class ModelLane:
     def _release(self) -> None:
         """Puts up a candidate, or releases the one that has passed."""
         served, guarded, now = self._feed.served, self.guarded, time.monotonic()
-        if served.pinned or guarded.learner.ranker.choices == 0:
+        if served.pinned or guarded.learner.ranker.choices == 0 or self._crossing:
             return
         if guarded.candidate is None:
             if now - self._put_up >= self._settings.learning.interval_ms / 1000:
@@ -240,7 +267,9 @@ class ModelLane:
             log.info("learner.held", why=verdict.why)
             guarded.withdraw()
             return
-        records = self._desk.written(guarded.candidate, served, self._through, verdict.figures)
+        records = self._desk.written(
+            guarded.candidate, served, self._through, verdict.figures, guarded.learner.encoder_id
+        )
         if not self._ask(lambda: self._announcer.announce(records)):
             self._desk.look_again()
             guarded.withdraw()
@@ -288,6 +317,9 @@ class ModelLane:
             )
         )  # fmt: skip
 
+    def _receipts_due(self) -> bool:
+        return bool(self._receipts) and (self.tuning is None or self.tuning.passed(self._forgot_at))
+
     def _tell(self) -> None:
         """Alerts, and receipts of erasures that the checkpoint has followed."""
         if not self._alerts:
@@ -308,10 +340,24 @@ class ModelLane:
         }  # fmt: skip
         self._storage.save_checkpoint(CHECKPOINT, arrays, meta)
         self._unsaved = False
+        if not self._receipts_due():
+            return
         receipts, self._receipts = self._receipts, []
-        if receipts and not self._ask(lambda: self._announcer.announce(receipts)):
+        if not self._ask(lambda: self._announcer.announce(receipts)):
             self._receipts = receipts + self._receipts
         metrics.LEARNER_SECONDS.labels("checkpoint").observe(time.monotonic() - self._saved)
+
+    def _tuning_desk(self, models: Models, lane: TuningLane | None) -> TuningDesk | None:
+        """The tuning lane with its edges, where it is on."""
+        settings = self._settings
+        if models.path is None or models.encoder_id is None:
+            return None
+        if lane is None:
+            lane = TuningLane(models.path, models.device, settings.learning.encoder, settings.policy)
+        if not lane.active:
+            blank(self._storage, self._announcer.leads)
+            return None
+        return TuningDesk(settings, self._storage, self._announcer, self._ask, lane, models.encoder_id)
 
     def _resume(self) -> Reader:
         """Takes up the checkpoint, and a reader that stands where it ends; or begins anew."""
