@@ -47,9 +47,14 @@ class ReleaseUnusable(RuntimeError):  # noqa: N818
     """A release cannot be loaded, or written. Says which, why, and what to do.
 
     ReleaseUnusable
+    +- StorageAway      the storage does not answer, or takes nothing: waiting may help
     +- ReleaseGone      there is no such file
     +- ReleaseDamaged   the file is not the one that was released
     """
+
+
+class StorageAway(ReleaseUnusable):
+    """The storage does not answer, or takes nothing now."""
 
 
 class ReleaseGone(ReleaseUnusable):
@@ -170,12 +175,18 @@ class ReleaseStorage:
         self._write(f"checkpoints/{name}.safetensors", _to_bytes(arrays, meta))
 
     def load_checkpoint(self, name: str) -> tuple[Arrays, dict[str, Any]] | None:
-        """What was last saved, or None. Raises ReleaseDamaged if it cannot be made out."""
-        fs, path = fsspec.url_to_fs(self._uri(f"checkpoints/{name}.safetensors"))
+        """What was last saved, or None. Raises ReleaseDamaged if it cannot be made out, StorageAway."""
+        uri = self._uri(f"checkpoints/{name}.safetensors")
         try:
+            fs, path = fsspec.url_to_fs(uri)
             data: bytes = fs.cat_file(path)
         except FileNotFoundError:
             return None
+        except Exception as error:
+            raise StorageAway(
+                f"The checkpoint {uri} cannot be read ({type(error).__name__}: {error}). Check HEADWATER_RELEASES_URL, "
+                "and that this process may read there."
+            ) from error
         return _from_bytes(data, f"checkpoint {name}")
 
     # files
@@ -187,7 +198,7 @@ class ReleaseStorage:
         try:
             return self._put(path, data)
         except Exception as error:
-            raise ReleaseUnusable(
+            raise StorageAway(
                 f"{len(data):,} bytes cannot be written to {self._uri(path)} ({type(error).__name__}: {error}). Check "
                 "HEADWATER_RELEASES_URL, that there is room, and that this process may write there."
             ) from error

@@ -155,6 +155,7 @@ class Gate:
         self.level = Level(self.rules)
         self.candidate: str | None = None
         self._strikes = 0  # candidates put up in this collapse before this one
+        self._usual, self._windows = 0.0, 0  # the serving score over a candidate's choices, as a rule; of how many
         self._clear()
 
     def _clear(self) -> None:
@@ -165,6 +166,7 @@ class Gate:
 
     def begin(self, candidate: str) -> None:
         """From here on choices are those of this candidate."""
+        self._remember()
         self._strikes = self._strikes + 1 if self.level.collapsed else 0
         self.candidate = candidate
         self._clear()
@@ -173,6 +175,9 @@ class Gate:
         """The candidate serves now. After a collapse its scores are the new level."""
         if self.level.collapsed and self._rows:
             self.level.restart(np.array(self._rows)[:, 2])
+            self._windows = 0
+        else:
+            self._remember()
         self.candidate, self._strikes = None, 0
         self._clear()
 
@@ -232,11 +237,43 @@ class Gate:
             return Verdict("promote", f"not worse: {told}", figures)
         return Verdict("hold" if tired else "wait", f"not yet known to be no worse: {told}", figures)
 
+    def better(self) -> str | None:
+        """Why the candidate is provably better than what serves, in any times; None while that is not known."""
+        rules = self.rules
+        if len(self._rows) < rules.least or len(self._times) < rules.users or self._broken:
+            return None
+        rows = np.array(self._rows)
+        weights, difference = rows[:, 0], rows[:, 2] - rows[:, 1]
+        lower, upper = bounds(difference, weights, rules.proof)
+        if lower <= 0:
+            return None
+        mean = float(weights @ difference / weights.sum())
+        return f"{mean:+.4f} ({lower:+.4f} to {upper:+.4f}) over {len(rows)} choices"
+
+    @property
+    def tired(self) -> bool:
+        """Whether more choices would not change what is known."""
+        return len(self._rows) >= self.rules.patience
+
     def _is_low(self, own: float, root: float) -> bool:
-        """Whether the serving score, on the candidate's own choices, looks as if it were about to collapse."""
+        """Whether the serving score, on the candidate's own choices, looks as if it were about to collapse. It is
+        compared with that over the choices of earlier candidates: weighed alike, and so as often of users who are
+        new."""
         level = self.level
-        gap = (level.mean - own) * root / sqrt(max(level.variance, 1e-6))
-        return level.known and own < 0.75 * level.mean and gap > 2
+        gap = (self._usual - own) * root / sqrt(max(level.variance, 1e-6))
+        return level.known and self._windows > 0 and own < 0.75 * self._usual and gap > 2
+
+    def _remember(self) -> None:
+        """Takes the serving score over the choices so far into what is usual; a low one slowly, as it may pass."""
+        if len(self._rows) < self.rules.least:
+            return
+        rows = np.array(self._rows)
+        total = rows[:, 0].sum()
+        own = float(rows[:, 0] @ rows[:, 1] / total)
+        low = self.level.collapsed or self._is_low(own, total / sqrt(float(rows[:, 0] @ rows[:, 0])))
+        share = 0.02 if low else max(0.1, 1 / (self._windows + 1))
+        self._usual += share * (own - self._usual)
+        self._windows += not low
 
     def dump(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """The whole state as arrays and a dict for JSON. `restore` takes them back."""
@@ -268,7 +305,7 @@ class Gate:
         return self
 
 
-_GATE = ("candidate", "_strikes", "_seen", "_broken")
+_GATE = ("candidate", "_strikes", "_seen", "_broken", "_usual", "_windows")
 _LEVEL = ("collapsed", "mean", "variance", "weight", "_fallen", "_risen")
 
 

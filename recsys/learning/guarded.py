@@ -61,6 +61,8 @@ class GuardedLearner:
         self.learner, self.screen = learner, screen
         self.gate, self.drift = Gate(), Drift()
         self.candidate: Candidate | None = None
+        self._watch = Gate()  # what serves against what served before it
+        self._before: Learnt | None = None  # the latter, while it is watched
         self._released = (-1, -1)  # versions of the sequence model and of its item side that serve
         self._number = 0
         self._other: World | None = None
@@ -131,20 +133,31 @@ class GuardedLearner:
     def verdict(self) -> Verdict:
         return self.gate.verdict()
 
-    def promoted(self) -> None:
-        """The candidate serves now."""
+    def promoted(self, before: Learnt) -> None:
+        """The candidate serves now, and `before` no more; for a while the two go on being compared."""
         assert self.candidate is not None
+        if self._before is None or self._watch.tired:
+            self._before = before
+            self._watch.begin("what served before")
         self._released = self.candidate.versions
         self.gate.promoted()
         self.candidate = self._other = None
+
+    def regressed(self) -> tuple[str, Learnt] | None:
+        """Why what serves is provably worse than what served before, and the latter: the choices that came since say
+        so. None while that is not known."""
+        if self._before is None or (why := self._watch.better()) is None:
+            return None
+        return why, self._before
 
     def withdraw(self) -> None:
         """There is no candidate any more."""
         self.candidate = self._other = None
 
     def adopt(self, served: Learnt) -> None:
-        """Somebody else decided what serves: goes on from there."""
+        """Goes on from what serves now by another's decision, or again."""
         self.learner.adopt(served)
+        self._before = None
         self.withdraw()
 
     def _as_candidate(self, world: World, moments: Sequence[Moment], seed: int, blocks: list[Choices]) -> list[Choices]:
@@ -169,6 +182,8 @@ class GuardedLearner:
         if self.candidate is not None and len(theirs) == len(mine):
             other = ndcg(ranks_of(theirs, self.candidate.learnt.ranker)) * fair
         self.gate.observe(own, other, mine.users)
+        if self._before is not None:
+            self._watch.observe(own, ndcg(ranks_of(mine, self._before.ranker)) * fair, mine.users)
         return self.drift.observe(own, mine.users)
 
     def _fairness(self, choices: Choices) -> Doubles | float:

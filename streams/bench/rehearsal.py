@@ -165,11 +165,11 @@ class Rehearsal:
             if verdict.decision == "wait":
                 return
             if verdict.decision == "promote":
-                self.served, self.released = guarded.candidate.learnt, self.released + 1
+                before, self.served, self.released = self.served, guarded.candidate.learnt, self.released + 1
                 self.promoted.append((self.offset, verdict.why))
                 ranker = Ranker("cpu", AdditiveRanker(self.served.ranker))
                 self.world = self.world.with_models(ranker, self.served.sequence, f"release-{self.released}")
-                guarded.promoted()
+                guarded.promoted(before)
             else:
                 guarded.withdraw()
         guarded.put_up(self.served)

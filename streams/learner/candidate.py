@@ -35,6 +35,8 @@ class Desk:
         self._last: dict[str, Release | None] = {role: last_release(settings, role) for role in ROLES}
         self._mine: set[str] = set()
         self._seen: dict[str, str] = {}
+        self.read_to: dict[str, int] = {}
+        """How many events the last release of each role had read; of a checkpoint's until the first one since."""
         self._pruned = time.monotonic()
 
     def follow(self, served: Served, guarded: GuardedLearner) -> None:
@@ -42,7 +44,13 @@ class Desk:
         now = {role: release.release_id for role, release in served.loaded.items()}
         foreign = [name for role, name in now.items() if self._seen.get(role) != name and name not in self._mine]
         if not self._seen and guarded.learner.ranker.choices:
-            foreign = []  # a checkpoint knows better than what its learner released before
+            # what this learner released after its checkpoint had read further than what it released before; what had
+            # read less, somebody went back to
+            foreign = [
+                release.release_id
+                for role, release in served.loaded.items()
+                if release.pinned or _read_to(release) < self.read_to.get(role, 0)
+            ]
         self._seen = now
         for role, release in served.loaded.items():
             held = self._last.get(role)
@@ -89,6 +97,7 @@ class Desk:
         for record in records:
             self._last[record.role] = record
             self._mine.add(record.release_id)
+            self.read_to[record.role] = _read_to(record)
         if time.monotonic() - self._pruned > _PRUNE_S:
             self._pruned = time.monotonic()
             keep = {r.uri for r in self._last.values() if r is not None}
@@ -105,3 +114,7 @@ class Desk:
         """Where the item side lies that serves now."""
         last = served.loaded.get("sequence")
         return last.base if last is not None else None
+
+
+def _read_to(release: Release) -> int:
+    return sum(release.trained_through.offsets.values())

@@ -22,7 +22,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -31,7 +31,7 @@ from confluent_kafka import KafkaException, Message
 
 from recsys.learning.drift import Drifted
 from recsys.learning.guarded import GuardedLearner
-from recsys.learning.learner import Bounds, Learner
+from recsys.learning.learner import Bounds, Learner, Learnt
 from recsys.learning.screen import Screen
 from recsys.recommend import derived_id
 from recsys.world import World
@@ -39,7 +39,7 @@ from schemas.alerts import Alert
 from schemas.decode import Malformed, decode_event
 from schemas.events import Event, Forget
 from schemas.receipts import Receipt
-from schemas.releases import TrainedThrough
+from schemas.releases import Release, TrainedThrough
 from schemas.training import TrainingExample
 from streams.feed import Feed
 from streams.learner.announce import Announcer
@@ -49,7 +49,7 @@ from streams.learner.tuning import TuningLane
 from streams.learner.tuning_desk import TuningDesk, blank
 from streams.models import Models, load_models
 from streams.observe import metrics
-from streams.releases import ReleaseStorage, ReleaseUnusable
+from streams.releases import ReleaseStorage, ReleaseUnusable, StorageAway
 from streams.settings import Settings
 
 CHECKPOINT = "models"
@@ -78,13 +78,13 @@ class ModelLane:
         learner = Learner(settings.policy, Bounds(users=settings.learning.users))
         self.guarded = GuardedLearner(learner, Screen() if settings.learning.screen else None)
         self._read_ts = 0  # the log's time, ms
+        self._desk = Desk(settings, self._storage)
         self.reader = self._resume()
         if self.guarded.learner.encoder_id is None:  # anew, or from before checkpoints said so
             self.guarded.learner.encoder_id = models.encoder_id
         self.tuning = self._tuning_desk(models, tuning)
         self._forgot_at: dict[int, int] = {}
         """How far events were read when the last erasure came."""
-        self._desk = Desk(settings, self._storage)
         self._choices = float(settings.learning.choices_per_s)  # room for choices of the catalogue
         self._turned = self._saved = self._items_moved = self._users_moved = self._put_up = time.monotonic()
         self._unsaved = False
@@ -251,6 +251,9 @@ class ModelLane:
         served, guarded, now = self._feed.served, self.guarded, time.monotonic()
         if served.pinned or guarded.learner.ranker.choices == 0 or self._crossing:
             return
+        if (regressed := guarded.regressed()) is not None:
+            self._roll_back(*regressed)
+            return
         if guarded.candidate is None:
             if now - self._put_up >= self._settings.learning.interval_ms / 1000:
                 self._put_up = now
@@ -267,19 +270,41 @@ class ModelLane:
             log.info("learner.held", why=verdict.why)
             guarded.withdraw()
             return
-        records = self._desk.written(
-            guarded.candidate, served, self._through, verdict.figures, guarded.learner.encoder_id
-        )
-        if not self._ask(lambda: self._announcer.announce(records)):
+        if self._publish([], verdict.figures):
+            metrics.LEARNER_MODEL_STALENESS_SECONDS.set(max(0.0, time.time() - self._through.ts / 1000))
+            log.debug("learner.released", candidate=self.guarded.gate.candidate, why=verdict.why)
+
+    def _publish(self, first: list[Release], figures: Mapping[str, float]) -> bool:
+        """Writes and announces the candidate, behind the records `first`; whether it serves now."""
+        served, guarded = self._feed.served, self.guarded
+        assert guarded.candidate is not None
+        before = served.learnt
+        records = self._desk.written(guarded.candidate, served, self._through, figures, guarded.learner.encoder_id)
+        if not self._ask(lambda: self._announcer.announce([*first, *records])):
             self._desk.look_again()
             guarded.withdraw()
-            return
+            return False
         self._desk.announced(records, served)
-        guarded.promoted()
+        guarded.promoted(before)
         for record in records:
             metrics.LEARNER_RELEASES.labels(record.role).inc()
-        metrics.LEARNER_MODEL_STALENESS_SECONDS.set(max(0.0, time.time() - self._through.ts / 1000))
-        log.debug("learner.released", releases=[r.release_id for r in records], why=verdict.why)
+        return True
+
+    def _roll_back(self, why: str, before: Learnt) -> None:
+        """What served before the last promotion is provably better on the choices made since: it serves again."""
+        served, now = self._feed.served, int(time.time() * 1000)
+        bad = [release.model_copy(update={"status": "rolled_back"}) for release in served.loaded.values()]
+        self.guarded.adopt(before)
+        if self.guarded.put_up(served.learnt) is not None or not self._publish(bad, {}):
+            return
+        metrics.LEARNER_GATE.labels("rolled_back").inc()
+        log.warning("learner.rolled_back", releases=[one.release_id for one in bad], why=why)
+        self._alerts.append(
+            Alert(
+                alert_id=f"rolled-back-{now}", kind="quarantine", subject="ranker", severity="critical", ts=now,
+                text=f"{served.release_id} was rolled back: what served before is better, {why} (NDCG@10).",
+            )
+        )  # fmt: skip
 
     def _diverged(self, wrong: str) -> None:
         """What was learnt cannot serve: the lanes go back to what does."""
@@ -336,7 +361,7 @@ class ModelLane:
         arrays, state = self.guarded.dump()
         meta = {
             "layout": LAYOUT, "cluster_id": self.reader.cluster_id, "state": state, "read_ts": self._read_ts,
-            "offsets": {topic: self._offsets(topic) for topic in TOPICS_READ},
+            "offsets": {topic: self._offsets(topic) for topic in TOPICS_READ}, "announced": self._desk.read_to,
         }  # fmt: skip
         self._storage.save_checkpoint(CHECKPOINT, arrays, meta)
         self._unsaved = False
@@ -371,6 +396,8 @@ class ModelLane:
                 raise ReleaseUnusable(f"it has layout {meta['layout']}, and this version reads {LAYOUT}")
             starts = {topic: {int(p): at for p, at in meta["offsets"][topic].items()} for topic in TOPICS_READ}
             guarded = GuardedLearner.restore(arrays, meta["state"], self.guarded)
+        except StorageAway:
+            raise  # a new beginning would throw away what is only out of reach
         except (ReleaseUnusable, KeyError, ValueError, RuntimeError, TypeError) as error:
             log.warning("learner.models_checkpoint_unusable", why=str(error), doing="learning from the log's beginning")
             return Reader(self._settings, fresh)
@@ -382,7 +409,7 @@ class ModelLane:
             log.warning("learner.models_checkpoint_of_another_log", doing="learning from the log's beginning")
             reader.__exit__()
             return Reader(self._settings, fresh)
-        self.guarded, self._read_ts = guarded, meta["read_ts"]
+        self.guarded, self._read_ts, self._desk.read_to = guarded, meta["read_ts"], meta.get("announced", {})
         log.info("learner.models_resumed", choices=guarded.learner.ranker.choices)
         return reader
 

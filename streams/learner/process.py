@@ -24,6 +24,7 @@ from streams.learner.election import Election
 from streams.observe import logs
 from streams.observe.health import HealthServer, Heartbeat
 from streams.registry import Registration
+from streams.releases import StorageAway
 from streams.settings import Settings
 
 WRONG_CLUSTER = 2
@@ -71,9 +72,10 @@ class RoleProcess:
             try:
                 ensure_topics(self._settings)
                 self._stand_by(lead)
-            except (KafkaUnreachable, KafkaException) as error:
-                self.problem = f"Kafka does not answer ({error}); trying again"
-                log.warning(f"{self._role}.kafka_away", error=str(error), again_in_s=wait)
+            except (KafkaUnreachable, KafkaException, StorageAway) as error:
+                away = "the storage of releases" if isinstance(error, StorageAway) else "Kafka"
+                self.problem = f"{away} does not answer ({error}); trying again"
+                log.warning(f"{self._role}.away", what=away, error=str(error), again_in_s=wait)
                 until = time.monotonic() + wait
                 while time.monotonic() < until and not self.stopping:
                     time.sleep(0.05)

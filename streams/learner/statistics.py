@@ -37,7 +37,7 @@ from streams.learner.bursts import alert_of, vouched
 from streams.learner.election import Election
 from streams.learner.reading import Reader, last_release
 from streams.observe import metrics
-from streams.releases import SCHEMA_VERSION, ReleaseStorage, ReleaseUnusable
+from streams.releases import SCHEMA_VERSION, ReleaseStorage, ReleaseUnusable, StorageAway
 from streams.settings import Settings
 
 ROLE = "statistics"
@@ -84,6 +84,8 @@ class StatisticsLane:
         fresh = Counts(self._settings.policy, self._limits)
         try:
             saved = self._storage.load_checkpoint(ROLE)
+        except StorageAway:
+            raise  # a new beginning would throw away what is only out of reach
         except ReleaseUnusable as error:
             log.warning("learner.checkpoint_unusable", why=str(error), doing="reading the log from its beginning")
             saved = None

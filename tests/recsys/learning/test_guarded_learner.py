@@ -68,7 +68,7 @@ def test_every_choice_is_learnt_from_once_and_serves_only_after_the_gate(shop):
     assert decision in ("promote", "hold", "wait")
     guarded.withdraw()
     guarded.put_up(served)
-    guarded.promoted()
+    guarded.promoted(served)
     assert guarded.candidate is None
     guarded.learner.work(lambda: True, items=False)
     take(guarded, world, clicks(items, since=10**8))
@@ -248,3 +248,31 @@ def test_a_world_with_learnt_models_recommends_by_them(shop, new_log):
     assert made_by["world"]["release_id"] == "sequence-1+ranker-1"
     assert "next" in {item["source"] for item in made_by["items"]} | {"next"}
     assert len(made_by["items"]) == 5
+
+
+def test_a_release_that_turns_out_worse_is_told_with_what_served_before(shop):
+    """The gate let it pass; what users choose afterwards says that it should not have."""
+    world, items = shop
+    guarded = made()
+    served = Learnt(prior_weights(), None)
+    guarded.put_up(served)
+    guarded.candidate.learnt.ranker[:] = -prior_weights()
+    bad = world.with_models(Ranker(module=AdditiveRanker(-prior_weights())), None, "bad")
+    guarded.promoted(served)
+    assert guarded.regressed() is None
+    for wave in range(6):
+        likely = [
+            EVENT.validate_python({
+                "event_id": f"e{wave}-{user}-{turn}", "type": "interaction", "user_id": f"w{wave}-{user}",
+                "action": "click", "ts": START + wave * 10**6 + turn * 1000,
+                "item_id": f"{['dresses', 'books', 'games'][user % 3]}-{turn}{user % 4}",
+            })
+            for turn in range(3)
+            for user in range(30)
+        ]  # fmt: skip
+        take(guarded, bad, likely)
+    why, before = guarded.regressed()
+    assert "choices" in why
+    assert before is served
+    guarded.adopt(before)
+    assert guarded.regressed() is None
