@@ -29,7 +29,7 @@ from streams.learner.announce import Announcer
 from streams.learner.reading import Reader
 from streams.learner.tuning import Proposal, TuningLane
 from streams.observe import metrics
-from streams.releases import ReleaseStorage, ReleaseUnusable
+from streams.releases import ReleaseStorage, ReleaseUnusable, StorageAway
 from streams.settings import Settings
 
 CHECKPOINT = "tuning"
@@ -235,6 +235,8 @@ class TuningDesk:
                 raise ReleaseUnusable(f"it has layout {meta['layout']}, and this version reads {LAYOUT}")
             starts = {int(p): int(at) for p, at in meta["offsets"].items()}
             cluster_id, read_ts = str(meta["cluster_id"]), int(meta["read_ts"])
+        except StorageAway:
+            raise  # a new beginning would throw away what is only out of reach
         except (ReleaseUnusable, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
             log.warning("tuning.checkpoint_unusable", why=str(error), doing="learning from the log's beginning")
             return Reader(self._settings, {"events": {}}), 0
