@@ -150,6 +150,11 @@ class GuardedLearner:
             return None
         return why, self._before
 
+    def begin_anew(self) -> None:
+        """Another encoder serves: neither what was put up nor what served before fits its vectors."""
+        self._before = None
+        self.withdraw()
+
     def withdraw(self) -> None:
         """There is no candidate any more."""
         self.candidate = self._other = None

@@ -326,7 +326,7 @@ class SequenceLearner:
                 made._optimiser.state[parameter] = held
         ends = np.cumsum(arrays["paths.length"]).tolist()
         visits = [(row, at, chunk) for row, at, chunk in arrays["paths.visit"].tolist()]
-        starts = [0, *ends[:-1]]
+        starts = [0, *ends][: len(ends)]
         made._paths = {
             user: visits[start:end]
             for user, start, end in zip(arrays["paths.user"].tolist(), starts, ends, strict=True)

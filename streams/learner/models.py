@@ -167,7 +167,7 @@ class ModelLane:
         world = snapshot.world
         if self.guarded.learner.encoded_by(snapshot.encoder_id, world):
             log.info("learner.encoder_changed", encoder_id=snapshot.encoder_id, doing="fitting the sequence model anew")
-            self.guarded.withdraw()
+            self.guarded.begin_anew()
             self._unsaved = True
         if not self._crossing:
             self._desk.follow(self._feed.served, self.guarded)

@@ -252,7 +252,7 @@ def test_a_world_with_learnt_models_recommends_by_them(shop, new_log):
 
 def test_a_release_that_turns_out_worse_is_told_with_what_served_before(shop):
     """The gate let it pass; what users choose afterwards says that it should not have."""
-    world, items = shop
+    world, _ = shop
     guarded = made()
     served = Learnt(prior_weights(), None)
     guarded.put_up(served)
