@@ -37,7 +37,6 @@ class Learning(BaseModel):
     choices_per_s: int = Field(150, ge=1, description="most choices of the whole catalogue that are learnt from")
     checkpoint_s: float = Field(30, gt=0, description="how often the learner's state is written down")
     screen: bool = Field(True, description="hold back what one user or one item could move too far")
-    canary_share: float = Field(0, ge=0, lt=1, description="users who get a candidate while it is judged; 0: none")
 
 
 class Settings(BaseSettings):
