@@ -65,8 +65,8 @@ def test_sequences_grow_by_one_and_small_releases_build_on_a_whole_one(topics: A
     topics.flush()
     wait_for(lambda: counted(topics, "i399") > 0.9, "the first items")
     for n in range(400, 405):
-        topics.interaction(n, "same", "i7")
-        topics.interaction(n + 100, "same", f"i{n}")
+        topics.interaction(n, f"v{n}", "i7")
+        topics.interaction(n + 100, f"v{n}", f"i{n}")
         topics.flush()
         wait_for(lambda item=f"i{n}": counted(topics, item) > 0.9, "the next release")
     releases = topics.releases()
