@@ -15,7 +15,7 @@ one who floods the log counts less than two.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log1p, sqrt
 from typing import Any, Literal
@@ -307,95 +307,3 @@ class Gate:
 
 _GATE = ("candidate", "_strikes", "_seen", "_broken", "_usual", "_windows")
 _LEVEL = ("collapsed", "mean", "variance", "weight", "_fallen", "_risen")
-
-
-class Regression:
-    """Whether what serves earns less than what served before it. Rewards are 0..1 for a recommendation, say whether a
-    positive label followed. Two releases serve at two times: a slump of the whole shop looks like a worse release too.
-
-    A regression is told when the upper bound of the mean reward of the one lies below the lower bound of the other,
-    both by betting. Each is wrong with a chance of `worse`, so an equal one is told as worse with at most twice that.
-    """
-
-    def __init__(self, least: int = 50, worse: float = 0.025, most: int = 4000) -> None:
-        self.least, self.worse, self.most = least, worse, most
-        self.serving: str | None = None
-        self.before: str | None = None
-        self._rows: dict[str, deque[tuple[float, float]]] = {}  # release -> weight, reward; the latest
-        self._seen: dict[str, int] = {}
-        self._times: dict[str, Counter[int]] = {}
-
-    def begin(self, release: str) -> None:
-        """From now on this release serves, and is held against the one before."""
-        self.before, self.serving = self.serving, release
-        self._rows = {name: rows for name, rows in self._rows.items() if name == self.before}
-        self._rows[release] = deque(maxlen=self.most)
-        self._seen, self._times = dict.fromkeys(self._rows, 0), {name: Counter() for name in self._rows}
-
-    def observe(self, releases: Sequence[str], rewards: Doubles, users: Users) -> None:
-        """Rewards float64[n] of recommendations that these releases made, users uint64[n]. Others are left out."""
-        for release, reward, user in zip(releases, rewards.tolist(), users.tolist(), strict=True):
-            rows = self._rows.get(release)
-            if rows is None or not 0 <= reward <= 1:
-                continue
-            times = self._times[release]
-            self._seen[release] += 1
-            if times[user] < _MOST:
-                rows.append((0.5 ** times[user], reward))
-                times[user] += 1
-            if self._seen[release] % 1000 == 0:  # users count anew from time to time: a small shop goes on too
-                times.clear()
-
-    def regressed(self) -> tuple[str, dict[str, float]] | None:
-        """(why, figures) if the serving release is worse; looked for in its first `most` rewards."""
-        if self.serving is None or self.before is None or self.before == self.serving:
-            return None
-        now, then = (np.array(self._rows.get(name, ())).reshape(-1, 2) for name in (self.serving, self.before))
-        if min(len(now), len(then)) < self.least or self._seen[self.serving] > self.most:
-            return None
-        # on -1..1, where the bounds use the whole range of bets
-        _, upper = bounds(2 * now[:, 1] - 1, now[:, 0], self.worse)
-        lower, _ = bounds(2 * then[:, 1] - 1, then[:, 0], self.worse)
-        if upper >= lower:
-            return None
-        means = [float(rows[:, 0] @ rows[:, 1] / rows[:, 0].sum()) for rows in (now, then)]
-        figures = {"reward": means[0], "before": means[1], "upper": (upper + 1) / 2, "before_lower": (lower + 1) / 2}
-        return f"{self.serving} earns {means[0]:.4f}, {self.before} earned {means[1]:.4f}", figures
-
-    def dump(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """The state as arrays and a dict for JSON, but for who counted how often. `restore` takes them back."""
-        names = list(self._rows)
-        arrays = {f"rewards{at}": np.array(self._rows[name]).reshape(-1, 2) for at, name in enumerate(names)}
-        return arrays, {"serving": self.serving, "before": self.before, "names": names, "seen": self._seen}
-
-    def restore(self, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
-        """Takes on the state that `dump` gave."""
-        self.serving, self.before, self._seen = meta["serving"], meta["before"], dict(meta["seen"])
-        for at, name in enumerate(meta["names"]):
-            rows = ((weight, reward) for weight, reward in arrays[f"rewards{at}"].tolist())
-            self._rows[name], self._times[name] = deque(rows, self.most), Counter()
-
-
-def healthy(
-    arrays: Mapping[str, NDArray[Any]], before: Mapping[str, NDArray[Any]] | None = None, growth: float = 10.0
-) -> str | None:
-    """What is wrong with a set of weights, by name; None if nothing is. `before`: those of the release before, whose
-    norms these may not exceed `growth`-fold, nor fall below by a hundred times that."""
-    for name, values in arrays.items():
-        if values.dtype.kind != "f":
-            continue
-        wide = values.astype(np.float64)
-        if bad := int(np.isnan(wide).sum()):
-            return f"{name}: {bad} of {values.size} weights are NaN"
-        if bad := int(np.isinf(wide).sum()):
-            return f"{name}: {bad} of {values.size} weights are infinite"
-        old = before.get(name) if before is not None else None
-        if old is None or not old.size or not values.size:
-            continue
-        # root mean squares, so that a larger catalogue is no larger norm
-        norm, was = (float(np.sqrt(np.mean(np.square(one.astype(np.float64))))) for one in (values, old))
-        if norm > growth * max(was, 1e-3):
-            return f"{name}: the norm went from {was:.3g} to {norm:.3g}"
-        if norm < was / (100 * growth):
-            return f"{name}: the norm went from {was:.3g} to {norm:.3g}; nothing is left of it"
-    return None

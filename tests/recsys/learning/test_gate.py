@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recsys.learning.drift import Drift
-from recsys.learning.gate import Gate, Regression, Rules, Verdict, bounds, healthy
+from recsys.learning.gate import Gate, Rules, Verdict, bounds
 
 CANDIDATES = 300
 USERS = 400
@@ -239,68 +239,6 @@ def test_verdicts_are_the_same_wherever_choices_are_cut_and_after_a_restart():
     for one, other in zip(whole.dump()[0].values(), cut.dump()[0].values(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert whole.dump()[1] == cut.dump()[1]
-
-
-# what serves
-# -----------------------------------------------------------------------------------------------------------------
-def watched(seed, before, after, n=2000):
-    rng = np.random.default_rng(seed)
-    watch = Regression()
-    for release, chance in (("one", before), ("two", after)):
-        watch.begin(release)
-        for at in range(0, n, 100):
-            rewards = (rng.random(100) < chance).astype(float)
-            watch.observe([release] * 100, rewards, rng.integers(USERS, size=100).astype(np.uint64))
-            if watch.regressed():
-                return release, at + 100
-    return None, n
-
-
-def test_a_release_that_earns_half_is_told_and_one_that_earns_as_much_is_not():
-    told = [watched(seed, 0.3, 0.15) for seed in range(20)]
-    assert [release for release, _ in told] == ["two"] * 20
-    assert np.median([after for _, after in told]) <= 1000
-    assert sum(watched(seed, 0.3, 0.3)[0] is not None for seed in range(60)) <= 3
-    assert watched(0, 0.15, 0.3)[0] is None
-
-
-def test_one_user_cannot_make_a_release_look_bad():
-    rng = np.random.default_rng(8)
-    watch = Regression()
-    for release in ("one", "two"):
-        watch.begin(release)
-        users = rng.integers(USERS, size=400).astype(np.uint64)
-        watch.observe([release] * 400, (rng.random(400) < 0.3).astype(float), users)
-    watch.observe(["two"] * 900, np.zeros(900), np.full(900, 7, np.uint64))
-    assert watch.regressed() is None
-
-
-def test_a_watch_goes_on_after_a_restart():
-    rng = np.random.default_rng(9)
-    watch = Regression()
-    for release, chance in (("one", 0.5), ("two", 0.1)):
-        watch.begin(release)
-        users = rng.integers(USERS, size=500).astype(np.uint64)
-        watch.observe([release] * 500, (rng.random(500) < chance).astype(float), users)
-    arrays, meta = watch.dump()
-    resumed = Regression()
-    resumed.restore(arrays, json.loads(json.dumps(meta)))
-    assert watch.regressed() is not None
-    assert watch.regressed() == resumed.regressed()
-
-
-@pytest.mark.parametrize(
-    ("value", "said"), [(np.nan, "NaN"), (np.inf, "infinite"), (1e6, "norm went"), (1e-9, "nothing is left")]
-)
-def test_weights_that_diverged_are_told_by_name(value, said):
-    fine = {"w": np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32), "ids": np.arange(3)}
-    bad = fine | {"w": np.full((4, 5), value, np.float32)}
-    assert healthy(fine) is None
-    assert healthy(fine, fine) is None
-    problem = healthy(bad, fine)
-    assert problem is not None
-    assert problem.startswith("w: ")
-    assert said in problem
 
 
 def test_drift_is_told_once_where_scores_change_and_not_where_they_stay():
