@@ -159,3 +159,18 @@ def test_a_model_learnt_on_other_vectors_is_refused(storage: ReleaseStorage, wor
     assert served.onto(world) is world
     with pytest.raises(ReleaseUnusable, match=f"those here have {DIM + SKETCH}"):
         served.load(misfit, world.dense.dim)
+
+
+def test_an_operator_s_pin_on_a_sequence_model_outlasts_a_change_of_the_encoder(
+    storage: ReleaseStorage, world: World
+) -> None:
+    served = Served(storage, encoder_id="frozen", frozen_id="frozen")
+    pinned = sequence(storage, 1, model_of(world)).model_copy(update={"pinned": True})
+    served.take(pinned)
+    served.onto(world)
+    assert served.pinned
+    served.encoded_by("tuned", None)
+    assert served.onto(world).sequence is None
+    assert served.pinned, "the learner releases no other in its place"
+    served.take(pinned.model_copy(update={"pinned": False, "sequence": 2, "release_id": "sequence-let-go"}))
+    assert not served.pinned
