@@ -127,7 +127,7 @@ class World:
         kept = ["_counted", "weights", "popularity", "age_days", "shared_features", "price_level", "popular"]
         kept += ["trending", "newest", "by_popularity", "whole_items", "offered", "shop", "catalogue_version"]
         if sequence is not None and self.sequence is not None and sequence.into is self.sequence.into:
-            kept.append("sequence_items")  # only the user side is another
+            kept += ["sequence_items", "sequence_pool"]  # at most the user side is another
         old, new = self._sequence_of_canary, world._sequence_of_canary
         if old is not None and new is not None and old.into is new.into:
             kept.append("_canary_items")
