@@ -133,7 +133,7 @@ class Trial:
             if over:
                 return Verdict("hold", f"it served far fewer users than its share: {seen}, and {due}", figures)
             return Verdict("wait", f"{seen}, and {due}", figures)
-        if not len(rows):
+        if not rows[:, 1:].any():
             return Verdict("promote" if over else "wait", f"nothing came of it in its time: {seen}", figures)
         total = weights.sum()
         mean, usual = float(weights @ difference / total), float(weights @ rows[:, 2] / total)

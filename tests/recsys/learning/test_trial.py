@@ -90,6 +90,13 @@ def test_what_nobody_asked_for_or_saw_counts_only_where_there_is_nothing_else():
     assert (asked.settled[True], unasked.settled[True]) == (4, 10)
 
 
+def test_while_nobody_acts_on_anything_nothing_is_known():
+    decision, verdict, _ = run(np.random.default_rng(1), 0.0, 0.0)
+    assert decision == "wait"
+    assert verdict.figures["live_outcomes"] > TERMS.outcomes
+    assert "nothing came of it" in verdict.why
+
+
 @pytest.mark.parametrize(
     ("own", "others", "most", "decides"),
     [(0.4, 0.4, 60, "promote"), (0.1, 0.4, 60, "hold"), (0.0, 0.0, 60, "promote"), (0.4, 0.4, 0, "promote")],

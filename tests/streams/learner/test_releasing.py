@@ -102,7 +102,7 @@ def counted(decision: str) -> float:
 def test_a_slower_candidate_is_held_and_an_alert_says_so_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     before = counted("slower")
     for _ in range(2):
-        bench.passes(model(384), monkeypatch)
+        bench.passes(model(192), monkeypatch)
         assert bench.guarded.candidate is None
     assert bench.sent == []
     assert counted("slower") == before + 2
@@ -116,7 +116,7 @@ def test_a_slower_candidate_is_held_and_an_alert_says_so_once(bench: Bench, monk
 @pytest.mark.parametrize("pinned", [False, True])
 def test_what_serves_and_is_slower_goes_back_unless_an_operator_holds_it(bench: Bench, pinned: bool) -> None:
     """Released by somebody else, so no gate has seen it."""
-    bench.serve("sequence-large-2", model(384))
+    bench.serve("sequence-large-2", model(192))
     bench.served.loaded["sequence"] = record("sequence-large-2").model_copy(update={"pinned": pinned})
     bench.releasing.follow(bench.guarded)
     if pinned:
