@@ -216,7 +216,7 @@ class Releasing:
 
     def _end_strays(self) -> None:
         """Ends a canary of a learner that is gone: nobody has watched it since, and what it was judged by is lost."""
-        strays = [one for one in self._served.candidates.values() if one.release_id not in self._over]
+        strays = [one for one in list(self._served.candidates.values()) if one.release_id not in self._over]
         if not strays:
             return
         strays.sort(key=lambda one: one.role)  # the ranker first

@@ -58,6 +58,9 @@ class NoTopic:
 
     def look_again(self) -> None: ...
 
+    def with_serving(self, records: list[Release]) -> list[Release]:
+        return records
+
 
 class Bench:
     """Releasing over a World that serves a small sequence model."""
@@ -68,12 +71,13 @@ class Bench:
         self.guarded = GuardedLearner(Learner(Policy()))
         self.guarded.learner.ranker.choices = 1
         self.sent: list[Any] = []
+        self.arrives = True
         self.releasing = Releasing(Settings(), self.served.storage, self.served, self._announce)
         self.releasing.follow(self.guarded)
 
     def _announce(self, records: Any) -> bool:
-        self.sent += records
-        return True
+        self.sent += records if self.arrives else []
+        return self.arrives
 
     def serve(self, name: str, sequence: SequenceModel) -> None:
         self.served.sequence, self.served.loaded["sequence"] = sequence, record(name)
@@ -129,3 +133,20 @@ def test_what_serves_and_is_slower_goes_back_unless_an_operator_holds_it(bench: 
     assert "slower than what served before" in alert.text
     bench.releasing.follow(bench.guarded)
     assert len(bench.sent) == 2, "once"
+
+
+def test_a_canary_of_a_learner_that_is_gone_is_ended_once_that_arrives(bench: Bench) -> None:
+    for name in ("sequence-of-another-7", "ranker-of-another-7"):
+        bench.served.take(record(name).model_copy(update={"status": "candidate", "share": 0.1}))
+    bench.arrives = False
+    bench.releasing.turn(bench.guarded, lambda: THROUGH)
+    assert bench.sent == []
+    bench.arrives = True
+    for _ in range(2):  # the feed has not read it yet
+        bench.releasing.turn(bench.guarded, lambda: THROUGH)
+    assert [(one.release_id, one.status, one.share) for one in bench.sent] == [
+        ("ranker-of-another-7", "candidate", None), ("sequence-of-another-7", "candidate", None),
+    ]  # fmt: skip
+    for one in bench.sent:
+        bench.served.take(one)
+    assert bench.served.candidates == {}
