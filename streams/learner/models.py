@@ -11,8 +11,8 @@ A turn, in this order, and what a death after each step means:
  2. judge       choices are ranked by what serves and by the candidate, before anything is learnt from them.
  3. learn       weights move in memory. Lost with what was read, and learnt again from the checkpoint's offsets.
  4. file        a candidate that passed the gate is written. A file that nobody names; pruned one day.
- 5. record      the release is announced, if this process still leads. The next leader finds it on the topic, goes on
-                with the next sequence, and from the checkpoint's weights.
+ 5. record      the release is announced, if this process still leads: to serve, or as a canary (`releasing`). The next
+                leader finds it on the topic, goes on with the next sequence, and from the checkpoint's weights.
  6. checkpoint  weights, optimisers, windows for replay, gate and offsets in one file, moved into place. What comes
                 after it is read again by whoever leads next, and by nobody twice.
 """
@@ -22,7 +22,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -31,7 +31,7 @@ from confluent_kafka import KafkaException, Message
 
 from recsys.learning.drift import Drifted
 from recsys.learning.guarded import GuardedLearner
-from recsys.learning.learner import Bounds, Learner, Learnt
+from recsys.learning.learner import Bounds, Learner
 from recsys.learning.screen import Screen
 from recsys.recommend import derived_id
 from recsys.world import World
@@ -39,12 +39,12 @@ from schemas.alerts import Alert
 from schemas.decode import Malformed, decode_event
 from schemas.events import Event, Forget
 from schemas.receipts import Receipt
-from schemas.releases import Release, TrainedThrough
+from schemas.releases import TrainedThrough
 from schemas.training import TrainingExample
 from streams.feed import Feed
 from streams.learner.announce import Announcer
-from streams.learner.candidate import Desk
 from streams.learner.reading import Reader
+from streams.learner.releasing import Releasing
 from streams.learner.tuning import TuningLane
 from streams.learner.tuning_desk import TuningDesk, blank
 from streams.models import Models, load_models
@@ -78,7 +78,12 @@ class ModelLane:
         learner = Learner(settings.policy, Bounds(users=settings.learning.users))
         self.guarded = GuardedLearner(learner, Screen() if settings.learning.screen else None)
         self._read_ts = 0  # the log's time, ms
-        self._desk = Desk(settings, self._storage)
+        self.releasing = Releasing(
+            settings,
+            self._storage,
+            self._feed.served,
+            lambda records: bool(self._ask(lambda: announcer.announce(records))),
+        )
         self.reader = self._resume()
         if self.guarded.learner.encoder_id is None:  # anew, or from before checkpoints said so
             self.guarded.learner.encoder_id = models.encoder_id
@@ -86,11 +91,9 @@ class ModelLane:
         self._forgot_at: dict[int, int] = {}
         """How far events were read when the last erasure came."""
         self._choices = float(settings.learning.choices_per_s)  # room for choices of the catalogue
-        self._turned = self._saved = self._items_moved = self._users_moved = self._put_up = time.monotonic()
+        self._turned = self._saved = self._items_moved = self._users_moved = time.monotonic()
         self._unsaved = False
         self._receipts: list[Receipt] = []
-        self._alerts: list[Alert] = []
-        self._through = TrainedThrough(ts=0, offsets={})
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
 
     # the thread of the election --------------------------------------------------------------------------------
@@ -120,6 +123,7 @@ class ModelLane:
             self.poll()
             self._thread.join(0.05)
         self._feed.stop()
+        self.releasing.close(announce=False)
         self.reader.__exit__()
         if self.tuning is not None:
             self.tuning.close()
@@ -155,6 +159,7 @@ class ModelLane:
                 self._stop.wait(1)
         if self._last_word:
             try:
+                self.releasing.close(announce=True)
                 self._save()
                 if self.tuning is not None:
                     self.tuning.save()
@@ -170,7 +175,7 @@ class ModelLane:
             self.guarded.begin_anew()
             self._unsaved = True
         if not self._crossing:
-            self._desk.follow(self._feed.served, self.guarded)
+            self.releasing.follow(self.guarded)
         events, received, examples = self._decoded(records)
         if records:
             self._unsaved = True
@@ -178,8 +183,10 @@ class ModelLane:
             started = time.perf_counter()
             self._take(world, events, received, examples)
             metrics.LEARNER_SECONDS.labels("learn").observe(time.perf_counter() - started)
+        self.releasing.saw(events, examples, caught_up=len(records) < _BATCH)
         self._train()
-        self._release()
+        if not self._crossing:
+            self.releasing.turn(self.guarded, self._through)
         self._tell()
         if time.monotonic() - self._saved >= self._settings.learning.checkpoint_s or self._receipts_due():
             self._save()
@@ -246,83 +253,13 @@ class ModelLane:
             if items:
                 self._items_moved = self._users_moved
 
-    def _release(self) -> None:
-        """Puts up a candidate, or releases the one that has passed."""
-        served, guarded, now = self._feed.served, self.guarded, time.monotonic()
-        if served.pinned or guarded.learner.ranker.choices == 0 or self._crossing:
-            return
-        if (regressed := guarded.regressed()) is not None:
-            self._roll_back(*regressed)
-            return
-        if guarded.candidate is None:
-            if now - self._put_up >= self._settings.learning.interval_ms / 1000:
-                self._put_up = now
-                self._through = TrainedThrough(ts=self._read_ts, offsets=self._offsets("events"))
-                wrong = guarded.put_up(served.learnt)
-                if wrong is not None:
-                    self._diverged(wrong)
-            return
-        verdict = guarded.verdict()
-        if verdict.decision == "wait":
-            return
-        metrics.LEARNER_GATE.labels(verdict.decision).inc()
-        if verdict.decision == "hold":
-            log.info("learner.held", why=verdict.why)
-            guarded.withdraw()
-            return
-        if self._publish([], verdict.figures):
-            metrics.LEARNER_MODEL_STALENESS_SECONDS.set(max(0.0, time.time() - self._through.ts / 1000))
-            log.debug("learner.released", candidate=self.guarded.gate.candidate, why=verdict.why)
-
-    def _publish(self, first: list[Release], figures: Mapping[str, float]) -> bool:
-        """Writes and announces the candidate, behind the records `first`; whether it serves now."""
-        served, guarded = self._feed.served, self.guarded
-        assert guarded.candidate is not None
-        before = served.learnt
-        records = self._desk.written(guarded.candidate, served, self._through, figures, guarded.learner.encoder_id)
-        if not self._ask(lambda: self._announcer.announce([*first, *records])):
-            self._desk.look_again()
-            guarded.withdraw()
-            return False
-        self._desk.announced(records, served)
-        guarded.promoted(before)
-        for record in records:
-            metrics.LEARNER_RELEASES.labels(record.role).inc()
-        return True
-
-    def _roll_back(self, why: str, before: Learnt) -> None:
-        """What served before the last promotion is provably better on the choices made since: it serves again."""
-        served, now = self._feed.served, int(time.time() * 1000)
-        bad = [release.model_copy(update={"status": "rolled_back"}) for release in served.loaded.values()]
-        self.guarded.adopt(before)
-        if self.guarded.put_up(served.learnt) is not None or not self._publish(bad, {}):
-            return
-        metrics.LEARNER_GATE.labels("rolled_back").inc()
-        log.warning("learner.rolled_back", releases=[one.release_id for one in bad], why=why)
-        self._alerts.append(
-            Alert(
-                alert_id=f"rolled-back-{now}", kind="quarantine", subject="ranker", severity="critical", ts=now,
-                text=f"{served.release_id} was rolled back: what served before is better, {why} (NDCG@10).",
-            )
-        )  # fmt: skip
-
-    def _diverged(self, wrong: str) -> None:
-        """What was learnt cannot serve: the lanes go back to what does."""
-        log.error("learner.diverged", why=wrong)
-        served, now = self._feed.served, int(time.time() * 1000)
-        self.guarded.adopt(served.learnt)
-        self.guarded.learner.ranker.reset()
-        self._alerts.append(
-            Alert(
-                alert_id=f"diverged-{now}", kind="quarantine", subject="ranker", severity="critical", ts=now,
-                text=f"The learner's models were set back to {served.release_id}: {wrong}.",
-            )
-        )  # fmt: skip
+    def _through(self) -> TrainedThrough:
+        return TrainedThrough(ts=self._read_ts, offsets=self._offsets("events"))
 
     def _drifted(self, drifted: Drifted) -> None:
         before, after = drifted.before, drifted.after
         direction = "fell" if after < before else "rose"
-        self._alerts.append(
+        self.releasing.alerts.append(
             Alert(
                 alert_id=f"drift-{self._read_ts}-{drifted.at}", kind="drift", subject="ranking",
                 severity="warning" if after < before else "info", ts=self._read_ts,
@@ -347,11 +284,11 @@ class ModelLane:
 
     def _tell(self) -> None:
         """Alerts, and receipts of erasures that the checkpoint has followed."""
-        if not self._alerts:
+        if not self.releasing.alerts:
             return
-        alerts = list(self._alerts)
+        alerts = list(self.releasing.alerts)
         if self._ask(lambda: self._announcer.announce(alerts)):
-            del self._alerts[: len(alerts)]
+            del self.releasing.alerts[: len(alerts)]
 
     def _save(self) -> None:
         """Writes the checkpoint, if there is anything new and this process still leads."""
@@ -361,7 +298,7 @@ class ModelLane:
         arrays, state = self.guarded.dump()
         meta = {
             "layout": LAYOUT, "cluster_id": self.reader.cluster_id, "state": state, "read_ts": self._read_ts,
-            "offsets": {topic: self._offsets(topic) for topic in TOPICS_READ}, "announced": self._desk.read_to,
+            "offsets": {topic: self._offsets(topic) for topic in TOPICS_READ}, "announced": self.releasing.desk.read_to,
         }  # fmt: skip
         self._storage.save_checkpoint(CHECKPOINT, arrays, meta)
         self._unsaved = False
@@ -409,7 +346,7 @@ class ModelLane:
             log.warning("learner.models_checkpoint_of_another_log", doing="learning from the log's beginning")
             reader.__exit__()
             return Reader(self._settings, fresh)
-        self.guarded, self._read_ts, self._desk.read_to = guarded, meta["read_ts"], meta.get("announced", {})
+        self.guarded, self._read_ts, self.releasing.desk.read_to = guarded, meta["read_ts"], meta.get("announced", {})
         log.info("learner.models_resumed", choices=guarded.learner.ranker.choices)
         return reader
 

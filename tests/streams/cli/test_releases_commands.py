@@ -239,6 +239,29 @@ def test_a_release_is_shown_with_its_file_its_line_and_its_weights(headwater: Ru
     assert re.search(r"\b\d+(\.\d)? (min|h)\b", table.stdout), "its age: START was when the run began"
 
 
+def test_a_canary_is_listed_with_its_share_and_can_be_made_to_serve_all(
+    headwater: Run, learner: Learner, in_force: Settings
+) -> None:
+    serving = learner.ranker(0.6)
+    canary = learner.ranker(0.8).model_copy(update={"status": "candidate", "share": 0.05})
+    learner.send("releases", "ranker", canary)
+    withdrawn = serving.model_copy(update={"status": "quarantined", "release_id": "ranker-x-3", "sequence": 3})
+    learner.send("releases", "ranker", withdrawn)
+    (role,) = answer(headwater("releases", "list", "--json"))["roles"]
+    assert [(one["sequence"], one["serves"], one["canary"]) for one in role["releases"]] == [
+        (3, False, False), (2, False, True), (1, True, False),
+    ]  # fmt: skip
+    table = headwater("releases", "list").stdout
+    assert "canary, 5% of users" in table
+    assert "quarantined" in table
+    assert "canary, 5% of users" in headwater("releases", "show", canary.release_id).stdout
+    assert answer(headwater("releases", "promote", canary.release_id, "--json"))["same_as"] == canary.release_id
+    world, _ = served(in_force)
+    assert (brand_of(world), world.canary) == (0.8, None)
+    (role,) = answer(headwater("releases", "list", "--json"))["roles"]
+    assert not any(one["canary"] for one in role["releases"])
+
+
 def test_every_role_is_shown_and_compared(headwater: Run, learner: Learner) -> None:
     pairs = [learner.sequence(3, 1), learner.sequence(5, 2)]
     counts = [
