@@ -12,9 +12,12 @@ A turn, in this order, and what a death after each step means:
  3. learn       weights move in memory. Lost with what was read, and learnt again from the checkpoint's offsets.
  4. file        a candidate that passed the gate is written. A file that nobody names; pruned one day.
  5. record      the release is announced, if this process still leads. The next leader finds it on the topic, goes on
-                with the next sequence, and from the checkpoint's weights.
+                with the next sequence, and from the checkpoint's weights. Before the first release of all there is a
+                checkpoint: else the next leader would begin at the weights released, and learn the same log twice.
  6. checkpoint  weights, optimisers, windows for replay, gate and offsets in one file, moved into place. What comes
-                after it is read again by whoever leads next, and by nobody twice.
+                after it is read again by whoever leads next, and by nobody twice. Receipts of erasures that it has
+                followed are in it until they are told.
+A storage that takes nothing stops 4 to 6 and nothing else (`streams.learner.refusals`).
 """
 
 from __future__ import annotations
@@ -29,22 +32,23 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaException, Message
 
-from recsys.learning.drift import Drifted
 from recsys.learning.guarded import GuardedLearner
 from recsys.learning.learner import Bounds, Learner, Learnt
 from recsys.learning.screen import Screen
-from recsys.recommend import derived_id
 from recsys.world import World
 from schemas.alerts import Alert
 from schemas.decode import Malformed, decode_event
-from schemas.events import Event, Forget
-from schemas.receipts import Receipt
+from schemas.events import Event
 from schemas.releases import Release, TrainedThrough
 from schemas.training import TrainingExample
+from streams import faults
 from streams.feed import Feed
+from streams.learner import setbacks
 from streams.learner.announce import Announcer
 from streams.learner.candidate import Desk
-from streams.learner.reading import Reader
+from streams.learner.erasures import Erasures
+from streams.learner.reading import Reader, read_through, received_ms
+from streams.learner.refusals import AGAIN_S, Refusals
 from streams.learner.tuning import TuningLane
 from streams.learner.tuning_desk import TuningDesk, blank
 from streams.models import Models, load_models
@@ -77,18 +81,20 @@ class ModelLane:
         self._asked: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         learner = Learner(settings.policy, Bounds(users=settings.learning.users))
         self.guarded = GuardedLearner(learner, Screen() if settings.learning.screen else None)
+        self.refusals = Refusals()
         self._read_ts = 0  # the log's time, ms
+        self._erasures = Erasures()
+        self._kept = False
+        """Whether there is a checkpoint of what is learnt here."""
         self._desk = Desk(settings, self._storage)
         self.reader = self._resume()
         if self.guarded.learner.encoder_id is None:  # anew, or from before checkpoints said so
             self.guarded.learner.encoder_id = models.encoder_id
         self.tuning = self._tuning_desk(models, tuning)
-        self._forgot_at: dict[int, int] = {}
-        """How far events were read when the last erasure came."""
         self._choices = float(settings.learning.choices_per_s)  # room for choices of the catalogue
         self._turned = self._saved = self._items_moved = self._users_moved = self._put_up = time.monotonic()
+        self._release_at = self._save_at = 0.0  # not before then: a write was refused
         self._unsaved = False
-        self._receipts: list[Receipt] = []
         self._alerts: list[Alert] = []
         self._through = TrainedThrough(ts=0, offsets={})
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
@@ -147,9 +153,6 @@ class ModelLane:
             except KafkaException as error:
                 log.warning("learner.models_kafka_away", error=str(error.args[0]))
                 self._stop.wait(1)
-            except ReleaseUnusable as error:
-                log.warning("learner.models_storage", why=str(error))
-                self._stop.wait(2)
             except Exception:
                 log.exception("learner.models_failed", doing="going on with what comes next")
                 self._stop.wait(1)
@@ -163,6 +166,8 @@ class ModelLane:
 
     def _turn(self) -> None:
         records = self.reader.take(_BATCH, _WAIT_S)
+        if records:
+            faults.passed("models.read")
         snapshot = self._feed.current()
         world = snapshot.world
         if self.guarded.learner.encoded_by(snapshot.encoder_id, world):
@@ -178,11 +183,26 @@ class ModelLane:
             started = time.perf_counter()
             self._take(world, events, received, examples)
             metrics.LEARNER_SECONDS.labels("learn").observe(time.perf_counter() - started)
+            faults.passed("models.learn")
         self._train()
-        self._release()
         self._tell()
-        if time.monotonic() - self._saved >= self._settings.learning.checkpoint_s or self._receipts_due():
-            self._save()
+        self._write()
+
+    def _write(self) -> None:
+        """Releases and checkpoints, when they are due. What the storage refuses is told by `refusals`."""
+        now = time.monotonic()
+        if now >= self._release_at:
+            try:
+                self._release()
+            except ReleaseUnusable:
+                self.guarded.withdraw()  # it will be out of date when there is room again
+                self._release_at = now + AGAIN_S
+        due = now - self._saved >= self._settings.learning.checkpoint_s or self._receipts_due()
+        if due and now >= self._save_at:
+            try:
+                self._save()
+            except ReleaseUnusable:
+                self._save_at = now + AGAIN_S
 
     @property
     def _crossing(self) -> bool:
@@ -193,13 +213,13 @@ class ModelLane:
         events: list[Event] = []
         received: list[int] = []
         examples: list[TrainingExample] = []
-        most = self._settings.max_record_bytes
+        most, now = self._settings.max_record_bytes, int(time.time() * 1000)
         for topic, record in records:
             if topic == "events":
                 event = decode_event(record.key(), record.value(), most)
                 if not isinstance(event, Malformed):
                     events.append(event)
-                    received.append(record.timestamp()[1])
+                    received.append(received_ms(record, now))
                 continue
             try:
                 examples.append(TrainingExample.model_validate_json(record.value() or b""))
@@ -209,7 +229,7 @@ class ModelLane:
 
     def _take(self, world: World, events: list[Event], received: list[int], examples: list[TrainingExample]) -> None:
         if events:
-            self._read_ts = max(self._read_ts, max(received))
+            self._read_ts = read_through(self._read_ts, received, int(time.time() * 1000))
         taken = self.guarded.take(world, events, received, examples, self._room())
         self._choices -= taken.choices
         metrics.LEARNER_CHOICES.inc(taken.choices)
@@ -217,11 +237,9 @@ class ModelLane:
         metrics.LEARNER_REFUSED.labels("not_finite").inc(taken.not_finite)
         metrics.LEARNER_LOSS.set(self.guarded.learner.ranker.loss)
         metrics.LEARNER_NDCG.set(self.guarded.gate.level.mean)
-        for drifted in taken.drifts:
-            self._drifted(drifted)
+        self._alerts += [setbacks.drifted(one, self._read_ts) for one in taken.drifts]
         for event, visits in taken.forgotten:
-            self._forgotten(event, visits)
-            self._forgot_at = dict(self.reader.positions["events"])
+            self._erasures.take(event, visits, self.reader.positions["events"])
 
     def _room(self) -> int:
         """Choices of the whole catalogue that the setting still allows: each costs as much as a ranking."""
@@ -255,7 +273,8 @@ class ModelLane:
             self._roll_back(*regressed)
             return
         if guarded.candidate is None:
-            if now - self._put_up >= self._settings.learning.interval_ms / 1000:
+            behind = self._desk.overtaken(self.reader.positions["events"], self.reader.ends["events"])
+            if not behind and now - self._put_up >= self._settings.learning.interval_ms / 1000:
                 self._put_up = now
                 self._through = TrainedThrough(ts=self._read_ts, offsets=self._offsets("events"))
                 wrong = guarded.put_up(served.learnt)
@@ -279,7 +298,10 @@ class ModelLane:
         served, guarded = self._feed.served, self.guarded
         assert guarded.candidate is not None
         before = served.learnt
-        records = self._desk.written(guarded.candidate, served, self._through, figures, guarded.learner.encoder_id)
+        if not self._kept:
+            self._save()
+        with self.refusals.of("models"):
+            records = self._desk.written(guarded.candidate, served, self._through, figures, guarded.learner.encoder_id)
         if not self._ask(lambda: self._announcer.announce([*first, *records])):
             self._desk.look_again()
             guarded.withdraw()
@@ -299,12 +321,7 @@ class ModelLane:
             return
         metrics.LEARNER_GATE.labels("rolled_back").inc()
         log.warning("learner.rolled_back", releases=[one.release_id for one in bad], why=why)
-        self._alerts.append(
-            Alert(
-                alert_id=f"rolled-back-{now}", kind="quarantine", subject="ranker", severity="critical", ts=now,
-                text=f"{served.release_id} was rolled back: what served before is better, {why} (NDCG@10).",
-            )
-        )  # fmt: skip
+        self._alerts.append(setbacks.rolled_back(served.release_id, why, now))
 
     def _diverged(self, wrong: str) -> None:
         """What was learnt cannot serve: the lanes go back to what does."""
@@ -312,38 +329,12 @@ class ModelLane:
         served, now = self._feed.served, int(time.time() * 1000)
         self.guarded.adopt(served.learnt)
         self.guarded.learner.ranker.reset()
-        self._alerts.append(
-            Alert(
-                alert_id=f"diverged-{now}", kind="quarantine", subject="ranker", severity="critical", ts=now,
-                text=f"The learner's models were set back to {served.release_id}: {wrong}.",
-            )
-        )  # fmt: skip
-
-    def _drifted(self, drifted: Drifted) -> None:
-        before, after = drifted.before, drifted.after
-        direction = "fell" if after < before else "rose"
-        self._alerts.append(
-            Alert(
-                alert_id=f"drift-{self._read_ts}-{drifted.at}", kind="drift", subject="ranking",
-                severity="warning" if after < before else "info", ts=self._read_ts,
-                text=f"How well rankings foresee choices {direction} from {before:.3f} to {after:.3f} (NDCG@10).",
-                details={"before": before, "after": after},
-            )
-        )  # fmt: skip
+        self._alerts.append(setbacks.diverged(served.release_id, wrong, now))
 
     # erasures, alerts, checkpoints -----------------------------------------------------------------------------
-    def _forgotten(self, event: Forget, visits: int) -> None:
-        """A receipt, to go out once the checkpoint is without the user."""
-        self._receipts.append(
-            Receipt(
-                receipt_id=derived_id("receipt-learner", event.user_id, event.event_id), user_id=event.user_id,
-                event_id=event.event_id, kind="forget", ts=event.ts, removed={"training_visits": visits},
-                outcome="forgotten by the learner: gone from what it trains on and from its checkpoint",
-            )
-        )  # fmt: skip
-
     def _receipts_due(self) -> bool:
-        return bool(self._receipts) and (self.tuning is None or self.tuning.passed(self._forgot_at))
+        erased = self._erasures
+        return bool(erased.receipts) and (self.tuning is None or self.tuning.passed(erased.read_to))
 
     def _tell(self) -> None:
         """Alerts, and receipts of erasures that the checkpoint has followed."""
@@ -354,23 +345,27 @@ class ModelLane:
             del self._alerts[: len(alerts)]
 
     def _save(self) -> None:
-        """Writes the checkpoint, if there is anything new and this process still leads."""
-        self._saved = time.monotonic()
-        if not self._unsaved or not self._ask(self._announcer.leads):
+        """Writes the checkpoint, if there is anything new and this process still leads. Not before the alerts are told:
+        who goes on from it would not find them again. Raises ReleaseUnusable."""
+        self._tell()
+        if not self._unsaved or self._alerts or not self._ask(self._announcer.leads):
+            self._saved = time.monotonic()
             return
+        began = time.monotonic()
         arrays, state = self.guarded.dump()
         meta = {
             "layout": LAYOUT, "cluster_id": self.reader.cluster_id, "state": state, "read_ts": self._read_ts,
             "offsets": {topic: self._offsets(topic) for topic in TOPICS_READ}, "announced": self._desk.read_to,
+            "erasures": self._erasures.dump(),
         }  # fmt: skip
-        self._storage.save_checkpoint(CHECKPOINT, arrays, meta)
-        self._unsaved = False
-        if not self._receipts_due():
-            return
-        receipts, self._receipts = self._receipts, []
-        if not self._ask(lambda: self._announcer.announce(receipts)):
-            self._receipts = receipts + self._receipts
-        metrics.LEARNER_SECONDS.labels("checkpoint").observe(time.monotonic() - self._saved)
+        with self.refusals.of("checkpoints of models"):
+            self._storage.save_checkpoint(CHECKPOINT, arrays, meta)
+        self._saved, self._unsaved, self._kept = time.monotonic(), False, True
+        metrics.LEARNER_SECONDS.labels("checkpoint").observe(self._saved - began)
+        receipts = list(self._erasures.receipts)
+        if self._receipts_due() and self._ask(lambda: self._announcer.announce(receipts)):
+            del self._erasures.receipts[: len(receipts)]
+            self._unsaved = True  # the next checkpoint is without them
 
     def _tuning_desk(self, models: Models, lane: TuningLane | None) -> TuningDesk | None:
         """The tuning lane with its edges, where it is on."""
@@ -396,6 +391,7 @@ class ModelLane:
                 raise ReleaseUnusable(f"it has layout {meta['layout']}, and this version reads {LAYOUT}")
             starts = {topic: {int(p): at for p, at in meta["offsets"][topic].items()} for topic in TOPICS_READ}
             guarded = GuardedLearner.restore(arrays, meta["state"], self.guarded)
+            erasures = Erasures.restore(meta["erasures"]) if "erasures" in meta else Erasures()
         except StorageAway:
             raise  # a new beginning would throw away what is only out of reach
         except (ReleaseUnusable, KeyError, ValueError, RuntimeError, TypeError) as error:
@@ -410,6 +406,7 @@ class ModelLane:
             reader.__exit__()
             return Reader(self._settings, fresh)
         self.guarded, self._read_ts, self._desk.read_to = guarded, meta["read_ts"], meta.get("announced", {})
+        self._erasures, self._kept = erasures, True
         log.info("learner.models_resumed", choices=guarded.learner.ranker.choices)
         return reader
 
