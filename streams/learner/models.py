@@ -25,19 +25,18 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import KafkaException
 
 from recsys.learning.guarded import GuardedLearner
 from recsys.learning.learner import Bounds, Learner, Learnt
 from recsys.learning.screen import Screen
 from recsys.world import World
 from schemas.alerts import Alert
-from schemas.decode import Malformed, decode_event
 from schemas.events import Event
 from schemas.releases import Release, TrainedThrough
 from schemas.training import TrainingExample
@@ -47,7 +46,8 @@ from streams.learner import setbacks
 from streams.learner.announce import Announcer
 from streams.learner.candidate import Desk
 from streams.learner.erasures import Erasures
-from streams.learner.reading import Reader, read_through, received_ms
+from streams.learner.intake import Intake
+from streams.learner.reading import Reader, read_through
 from streams.learner.refusals import AGAIN_S, Refusals
 from streams.learner.tuning import TuningLane
 from streams.learner.tuning_desk import TuningDesk, blank
@@ -81,7 +81,7 @@ class ModelLane:
         self._asked: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         learner = Learner(settings.policy, Bounds(users=settings.learning.users))
         self.guarded = GuardedLearner(learner, Screen() if settings.learning.screen else None)
-        self.refusals = Refusals()
+        self.refusals, self._intake = Refusals(), Intake(settings.max_record_bytes)
         self._read_ts = 0  # the log's time, ms
         self._erasures = Erasures()
         self._kept = False
@@ -176,7 +176,7 @@ class ModelLane:
             self._unsaved = True
         if not self._crossing:
             self._desk.follow(self._feed.served, self.guarded)
-        events, received, examples = self._decoded(records)
+        events, received, examples = self._intake.decoded(records)
         if records:
             self._unsaved = True
         if events or examples:
@@ -209,32 +209,12 @@ class ModelLane:
         """Whether the feed is just going over to another encoder than the one whose vectors are learnt on here."""
         return self._feed.served.encoder_id != self.guarded.learner.encoder_id
 
-    def _decoded(self, records: Sequence[tuple[str, Message]]) -> tuple[list[Event], list[int], list[TrainingExample]]:
-        events: list[Event] = []
-        received: list[int] = []
-        examples: list[TrainingExample] = []
-        most, now = self._settings.max_record_bytes, int(time.time() * 1000)
-        for topic, record in records:
-            if topic == "events":
-                event = decode_event(record.key(), record.value(), most)
-                if not isinstance(event, Malformed):
-                    events.append(event)
-                    received.append(received_ms(record, now))
-                continue
-            try:
-                examples.append(TrainingExample.model_validate_json(record.value() or b""))
-            except ValueError:
-                metrics.LEARNER_REFUSED.labels("malformed").inc()
-        return events, received, examples
-
     def _take(self, world: World, events: list[Event], received: list[int], examples: list[TrainingExample]) -> None:
         if events:
             self._read_ts = read_through(self._read_ts, received, int(time.time() * 1000))
         taken = self.guarded.take(world, events, received, examples, self._room())
         self._choices -= taken.choices
-        metrics.LEARNER_CHOICES.inc(taken.choices)
-        metrics.LEARNER_REFUSED.labels("too_many").inc(taken.too_many)
-        metrics.LEARNER_REFUSED.labels("not_finite").inc(taken.not_finite)
+        self._intake.count(taken)
         metrics.LEARNER_LOSS.set(self.guarded.learner.ranker.loss)
         metrics.LEARNER_NDCG.set(self.guarded.gate.level.mean)
         self._alerts += [setbacks.drifted(one, self._read_ts) for one in taken.drifts]
