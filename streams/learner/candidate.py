@@ -14,8 +14,8 @@ from typing import Literal
 from recsys.features import SCHEMA_VERSION as FEATURE_SCHEMA
 from recsys.learning.guarded import Candidate
 from schemas.releases import Base, Release, TrainedThrough
-from streams.learner.reading import last_release
-from streams.releases import ReleaseStorage
+from streams.learner.reading import last_releases
+from streams.releases import ReleaseStorage, ReleaseUnusable
 from streams.served import SCHEMA_VERSION, Served
 from streams.settings import Settings
 
@@ -29,7 +29,7 @@ class Desk:
     def __init__(self, settings: Settings, storage: ReleaseStorage) -> None:
         """Raises KafkaException when the brokers do not answer."""
         self._settings, self._storage = settings, storage
-        self._last: dict[str, Release | None] = {role: last_release(settings, role) for role in ROLES}
+        self._last = last_releases(settings, ROLES)
         self._mine: set[str] = set()
         self._seen: dict[str, str] = {}
         self._serving = {role: one for role, one in self._last.items() if one is not None and one.status == "serving"}
@@ -70,7 +70,24 @@ class Desk:
         share: float | None = None,
     ) -> list[Release]:
         """The candidate's files, written, and their records; `encoder_id`: on whose vectors it was learnt; `share`: of
-        the users that it serves first, all if None. Raises what the storage raises."""
+        the users that it serves first, all if None. Raises what the storage raises; then no file is left."""
+        places: list[Base] = []
+        try:
+            return self._written(places, candidate, served, through, metrics, encoder_id, share)
+        except ReleaseUnusable:
+            self._storage.discard(places)
+            raise
+
+    def _written(
+        self,
+        places: list[Base],
+        candidate: Candidate,
+        served: Served,
+        through: TrainedThrough,
+        metrics: Mapping[str, float],
+        encoder_id: str | None,
+        share: float | None,
+    ) -> list[Release]:
         now = int(time.time() * 1000)
         records: list[Release] = []
         base = self._item_base(served)
@@ -82,6 +99,7 @@ class Desk:
             sequence = 1 + (last.sequence if last is not None else 0)
             meta = {"feature_schema": FEATURE_SCHEMA} if role == "ranker" else {"encoder_id": encoder_id}
             place = self._storage.save_model(role, arrays, meta, sequence, now)
+            places.append(place)
             if role == "adapter":
                 base = place
             parent = None if last is None else last.release_id if last.status == "serving" else last.parent
@@ -116,9 +134,17 @@ class Desk:
             for role in ROLES:
                 self._storage.prune(int(time.time() * 1000), keep, role)
 
+    def overtaken(self, at: Mapping[int, int], ends: Mapping[int, int]) -> bool:
+        """Whether a release had read further than `at`, as after the loss of a checkpoint: then one now would take back
+        what is served. `ends`: of the log as it is; one that was made anew is shorter."""
+        read = [last.trained_through.offsets for last in self._last.values() if last is not None]
+        return any(
+            at.get(int(p), 0) < min(offset, ends.get(int(p), 0)) for offsets in read for p, offset in offsets.items()
+        )
+
     def look_again(self) -> None:
         """What is not known to have arrived may have arrived: the topic knows. Raises KafkaException."""
-        self._last = {role: last_release(self._settings, role) for role in ROLES}
+        self._last = last_releases(self._settings, ROLES)
 
     @staticmethod
     def _item_base(served: Served) -> Base | None:

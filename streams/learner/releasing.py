@@ -28,6 +28,7 @@ from schemas.releases import Release, TrainedThrough
 from schemas.training import TrainingExample
 from streams.learner.canary import CanaryTrial
 from streams.learner.candidate import Desk
+from streams.learner.refusals import Refusals
 from streams.observe import metrics
 from streams.releases import ReleaseStorage
 from streams.served import Served
@@ -38,12 +39,17 @@ log = structlog.get_logger(__name__)
 
 
 class Releasing:
-    """One term's, on the lane's thread. `announce`: whether all of it is known to have arrived."""
+    """One term's, on the lane's thread. `announce`: whether all of it is known to have arrived; `prepare` is called
+    before anything is written for a release. What the storage does not take is raised, and told by `refusals`."""
 
-    def __init__(self, settings: Settings, storage: ReleaseStorage, served: Served, announce: Announce) -> None:
+    def __init__(
+        self, settings: Settings, storage: ReleaseStorage, served: Served, announce: Announce,
+        prepare: Callable[[], None] = lambda: None, refusals: Refusals | None = None,
+    ) -> None:  # fmt: skip
         """Raises KafkaException when the brokers do not answer."""
         self._learning, self._settings = settings.learning, settings
-        self._served, self._announce = served, announce
+        self._served, self._announce, self._prepare = served, announce, prepare
+        self._refusals = refusals or Refusals()
         self.desk = Desk(settings, storage)
         self.alerts: list[Alert] = []
         """To be told."""
@@ -71,8 +77,9 @@ class Releasing:
         if self.trial is not None:
             self.trial.follow(events, examples, caught_up=caught_up)
 
-    def turn(self, guarded: GuardedLearner, through: Callable[[], TrainedThrough]) -> None:
-        """Puts up a candidate, or releases the one that has passed. `through`: how far the log was read."""
+    def turn(self, guarded: GuardedLearner, through: Callable[[], TrainedThrough], *, behind: bool = False) -> None:
+        """Puts up a candidate, or releases the one that has passed. `through`: how far the log was read; `behind`: less
+        far than for what serves, so that nothing is put up."""
         served, now = self._served, time.monotonic()
         if self.trial is not None and (served.pinned or guarded.candidate is not self._tried):
             self._end_trial(guarded, "candidate", "what serves has changed meanwhile")
@@ -86,7 +93,7 @@ class Releasing:
         elif self.trial is not None:
             self._judge(guarded, self.trial)
         elif guarded.candidate is None:
-            if now - self._put_up >= self._learning.interval_ms / 1000:
+            if not behind and now - self._put_up >= self._learning.interval_ms / 1000:
                 self._put_up, self._through = now, through()
                 if (wrong := guarded.put_up(served.learnt)) is not None:
                     self._diverged(guarded, wrong)
@@ -129,7 +136,9 @@ class Releasing:
     def _written(
         self, candidate: Candidate, guarded: GuardedLearner, figures: Mapping[str, float], share: float | None = None
     ) -> list[Release]:
-        return self.desk.written(candidate, self._served, self._through, figures, guarded.learner.encoder_id, share)
+        self._prepare()
+        with self._refusals.of("models"):
+            return self.desk.written(candidate, self._served, self._through, figures, guarded.learner.encoder_id, share)
 
     def _publish(self, guarded: GuardedLearner, records: list[Release], first: Sequence[Release] = ()) -> bool:
         """Announces the candidate by its records, behind the records `first`; whether it serves now."""

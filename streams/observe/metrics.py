@@ -219,6 +219,15 @@ LEARNER_ACTIVE = _metric(
     "learner",
 )
 
+STORAGE_REFUSALS = _metric(
+    Counter,
+    "headwater_storage_refusals_total",
+    "Releases and checkpoints that the storage did not take, by why: full, away",
+    ("why",),
+    "files",
+    "learner",
+)
+
 LEARNER_CHOICES = _metric(
     Counter, "headwater_learner_choices_total", "Choices that the ranker learnt from", (), "choices", "learner"
 )

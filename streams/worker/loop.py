@@ -25,11 +25,11 @@ from typing import Any
 
 import structlog
 
+from streams import faults
 from streams.observe import metrics
 from streams.observe.health import Heartbeat
 from streams.settings import Settings
 from streams.store.contract import Fenced, Store, StoreError
-from streams.worker import faults
 from streams.worker.driver import REBALANCE_TIMEOUT_S, Consumer
 from streams.worker.outbox import Envelopes
 from streams.worker.outcome import Core
