@@ -67,6 +67,27 @@ def loader(storage: ReleaseStorage) -> Load:
     return lambda release: storage.load_arrays(release.release_id, release)
 
 
+def encoder_of(release: Release, base: str | None, load: Load) -> Encoder:
+    """The encoder that a release makes of the frozen one, whose id is `base`; None: there is none here. Raises
+    ReleaseUnusable."""
+    name = release.release_id
+    if release.schema_version > LAYOUT:
+        raise ReleaseUnusable(f"Release {name} has a newer layout: update Headwater here.")
+    arrays, meta = load(release)
+    if base is None or meta.get("base") != base:
+        raise ReleaseUnusable(
+            f"Release {name} tunes the encoder {meta.get('base')}, and the one here is {base or 'none'}: set "
+            "HEADWATER_ENCODER to the same model everywhere."
+        )
+    try:
+        adapter = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+    except (ValueError, TypeError) as error:
+        raise ReleaseDamaged(f"Release {name} holds no adapter ({error!r}).") from error
+    if not all(np.isfinite(array).all() for array in adapter.values()):
+        raise ReleaseDamaged(f"Release {name} holds weights that are not finite.")
+    return Encoder(adapted_id(base, adapter), release, adapter)
+
+
 class Encoders:
     """The encoders that releases name. A release counts while its newest record says `serving`; a rollback is a newer
     release of the former files, or a record that takes the newest release back."""
@@ -128,23 +149,13 @@ class Encoders:
         if now < self._failed.get(release.release_id, now):
             return None
         try:
-            if release.schema_version > LAYOUT:
-                raise ReleaseUnusable(f"Release {release.release_id} has a newer layout: update Headwater here.")
-            arrays, meta = self._load(release)
-            if meta.get("base") != self.base:
-                raise ReleaseUnusable(
-                    f"Release {release.release_id} tunes the encoder {meta.get('base')}, and the one here is "
-                    f"{self.base}: set HEADWATER_ENCODER to the same model everywhere."
-                )
-            adapter = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
-            if not all(np.isfinite(array).all() for array in adapter.values()):
-                raise ReleaseDamaged(f"Release {release.release_id} holds weights that are not finite.")
-        except (ReleaseUnusable, ValueError, TypeError) as error:
+            found = encoder_of(release, self.base, self._load)
+        except ReleaseUnusable as error:
             self._failed[release.release_id] = now + RETRY_S
             self._say(release, str(error))
             return None
         self._failed.pop(release.release_id, None)
-        return Encoder(adapted_id(self.base, adapter), release, adapter)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

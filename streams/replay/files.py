@@ -1,7 +1,8 @@
 """Replay from files: items, a log, and the step. No services.
 
 In: files, a Span, the settings. Out: users on the shelf, recommendations in the recording, a Tally. All items are there
-from the first event on, and what was learnt stands still: the statistics and models of pinned releases, or none.
+from the first event on, and what was learnt stands still: statistics, text encoder and models of pinned releases, or
+none.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from itertools import islice
 
 from recsys.step import Incoming
 from recsys.world import World
+from streams.models import load_models
 from streams.records.files import Format
 from streams.replay.errors import ReplayError
 from streams.replay.pinned import NONE, pinned_releases
@@ -51,7 +53,10 @@ def replay_files(
     if not items:
         watch.say(f"There are no items in {', '.join(sources.items)}: recommendations will be empty.")
     pinned = pinned_releases(settings, sources.release or NONE, watch.say)
-    world = pinned.onto(file_world(settings, items, pinned.statistics(), watch.steps("encoding texts")))
+    models = load_models(settings, ahead=False)
+    encoder = pinned.encoder(models.encoder_id)
+    world = file_world(settings, models, items, pinned.statistics(), encoder, watch.steps("encoding texts"))
+    world = pinned.onto(world, models.encoder_id, encoder)
     del items
     before = player.tally.refused.total()
     started = time.perf_counter()

@@ -1,7 +1,8 @@
 """Pinned: the releases that a replay from files is to use, by their ids, a file, or a record.
 
-In: what was given to `--release`. Out: Statistics, and a World with the models, which have the releases' ids, as every
-recommendation will name them. Models are loaded and put on by the same code as in a worker (`streams.served`).
+In: what was given to `--release`. Out: Statistics, the text encoder, and a World with the models, which have the
+releases' ids, as every recommendation will name them. They are loaded and put on by the same code as in a worker
+(`streams.encoders`, `streams.served`).
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from pydantic import ValidationError
 from recsys.statistics import Statistics
 from recsys.world import World
 from schemas.releases import Base, Release, TrainedThrough
+from streams.encoders import ROLE as ENCODER
+from streams.encoders import Encoder, encoder_of, loader
 from streams.releases import SCHEMA_VERSION, Arrays, ReleaseStorage
 from streams.replay.errors import ReplayError
-from streams.served import ROLES, Served
+from streams.served import ROLES, OfAnotherEncoder, Served
 from streams.settings import Settings
 
 NONE = "none"
-_ID = re.compile(r"(statistics|ranker|sequence)-([0-9a-f]{10})-([0-9]+)")
+_ID = re.compile(r"(statistics|encoder|ranker|sequence)-([0-9a-f]{10})-([0-9]+)")
 _FILE = re.compile(r"([0-9]{10,})-([0-9]+)-([0-9a-f]{16})\.safetensors")
 _ADAPTER = "adapter"
 
@@ -43,13 +46,27 @@ class Pinned:
         release = self.releases.get("statistics")
         return None if release is None else self.storage.load_statistics(release)
 
-    def onto(self, world: World) -> World:
-        """The World with the models; itself where none is pinned. Raises ReleaseUnusable."""
-        served = Served(self.storage)
+    def encoder(self, frozen_id: str | None) -> Encoder | None:
+        """The text encoder; None where none is pinned. `frozen_id`: of the frozen one here. Raises ReleaseUnusable."""
+        release = self.releases.get(ENCODER)
+        return None if release is None else encoder_of(release, frozen_id, loader(self.storage))
+
+    def onto(self, world: World, frozen_id: str | None, encoder: Encoder | None) -> World:
+        """The World, which has the vectors of the pinned `encoder`, if any, with the models; itself where nothing is
+        pinned. Raises ReleaseUnusable, ReplayError."""
+        served = Served(self.storage, encoder_id=frozen_id, frozen_id=frozen_id)
+        if encoder is not None:
+            served.encoded_by(encoder.encoder_id, encoder.release)
         for role in ROLES:
             if role in self.releases:
-                served.load(self.releases[role], world.dense.dim)
-        return served.put_on(world) if served.loaded else world
+                try:
+                    served.load(self.releases[role], world.dense.dim)
+                except OfAnotherEncoder as error:
+                    raise ReplayError(
+                        f"{error} Pin the release of its encoder with it (`--release encoder-...+sequence-...`); for "
+                        "the frozen one pin no encoder, and set HEADWATER_ENCODER to the model that served."
+                    ) from error
+        return served.put_on(world) if served.loaded or encoder is not None else world
 
 
 def pinned_releases(settings: Settings, wanted: str, say: Callable[[str], None]) -> Pinned:
@@ -65,10 +82,10 @@ def pinned_releases(settings: Settings, wanted: str, say: Callable[[str], None])
         if part == NONE:
             continue
         release = _found(settings, found.storage, part, say)
-        if release.role not in ("statistics", *ROLES):
+        if release.role not in ("statistics", ENCODER, *ROLES):
             raise ReplayError(
                 f"{release.release_id} has the role {release.role}, which no World uses by itself: pin releases of the "
-                f"roles statistics, {' and '.join(ROLES)}. A sequence release brings its adapter along."
+                f"roles statistics, {ENCODER}, {' and '.join(ROLES)}. A sequence release brings its adapter along."
             )
         other = found.releases.setdefault(release.role, release)
         if other != release:
@@ -142,7 +159,10 @@ def _role_of(arrays: Arrays) -> Any:
         return "ranker"
     if any(name.startswith("gru.") for name in arrays):
         return "sequence"
-    return _ADAPTER if "adapter" in arrays else "statistics"
+    if "adapter" in arrays:
+        return _ADAPTER
+    # what it adds to each linear module; nothing at all is the frozen encoder, released
+    return ENCODER if all(name.endswith((".A", ".B")) for name in arrays) else "statistics"
 
 
 def _whole_set(folder: str, name: str, meta: dict[str, Any]) -> Base | None:

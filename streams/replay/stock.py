@@ -1,25 +1,28 @@
 """Stock: the World of a replay from files: items, their vectors, and one release of statistics or none.
 
-In: items, the settings. Out: the World that a worker would build from the same items once all their vectors are there:
-texts are encoded in the same blocks as the encoder role does it, and what it sends is what is kept, so vectors have the
-same bits. They are kept below the data folder, by the hash of their text, for the next replay.
+In: items, the settings, a tuned encoder or none. Out: the World that a worker would build from the same items once all
+their vectors are there: texts are encoded in the same blocks as the encoder role does it, and what it sends is what is
+kept, so vectors have the same bits. They are kept below the data folder, by the hash of their text, for the next
+replay.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from recsys.encoder import content_hash, item_text
+from recsys.encoder import Adapter, content_hash, item_text
 from recsys.statistics import Statistics
 from recsys.world import World
 from schemas.items import Item
-from streams.models import Models, encoder_path, load_models
+from streams.encoders import Encoder
+from streams.models import Models, encoder_path
 from streams.settings import Settings
 from streams.worker.bootstrap import empty_world
 
@@ -31,18 +34,27 @@ Progress = Callable[[int, int], None]
 
 
 def file_world(
-    settings: Settings, items: Mapping[str, Item], statistics: Statistics | None, progress: Progress
+    settings: Settings,
+    models: Models,
+    items: Mapping[str, Item],
+    statistics: Statistics | None,
+    encoder: Encoder | None,
+    progress: Progress,
 ) -> World:
-    """The World of these items, with the text encoder that the settings name. Raises ModelMissing."""
-    models = load_models(settings, ahead=False)
-    stock = list(items.values())
-    return empty_world(models).advanced(stock, vectors_of(settings, models, stock, progress), statistics).settled()
+    """The World of these items. `models`: those that the settings name; `encoder`: what their text encoder was tuned
+    to, None for the frozen one. Raises AdapterMisfit."""
+    stock, adapter = list(items.values()), encoder.adapter if encoder is not None else {}
+    if encoder is not None and models.tuned is not None and adapter:
+        models = replace(models, encoder_id=encoder.encoder_id, encode_query=models.tuned(adapter))
+    vectors = vectors_of(settings, models, stock, progress, adapter)
+    return empty_world(models).advanced(stock, vectors, statistics).settled()
 
 
 def vectors_of(
-    settings: Settings, models: Models, items: Sequence[Item], progress: Progress
+    settings: Settings, models: Models, items: Sequence[Item], progress: Progress, adapter: Adapter | None = None
 ) -> list[tuple[str, npt.NDArray[np.float32]]]:
-    """(item_id, vector) of each item, float32 as a worker reads them; nothing without an encoder."""
+    """(item_id, vector) of each item, float32 as a worker reads them; nothing without an encoder. `adapter`: that of
+    the encoder that `models` names."""
     if models.encoder_id is None:
         return []
     texts = {item.item_id: item_text(item) for item in items}
@@ -52,7 +64,7 @@ def vectors_of(
     if missing:
         from recsys.encoder import TextEncoder
 
-        encoder = TextEncoder(encoder_path(settings.encoder), models.device)
+        encoder = TextEncoder(encoder_path(settings.encoder), models.device, adapter)
         # texts of a length stand together, so that few blocks are padded
         waiting = sorted(missing.items(), key=lambda one: len(one[1]))
         progress(0, len(waiting))

@@ -7,24 +7,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import orjson
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
 from recsys.counting import Counts
-from recsys.features import SCHEMA_VERSION as FEATURE_SCHEMA
-from recsys.learning.sequence import Rates, SequenceLearner
 from recsys.policy import Policy
 from recsys.priors import Shelf
-from recsys.rank import prior_weights
-from recsys.world import World
 from schemas.events import EVENT
-from schemas.releases import Base, Release, TrainedThrough
+from schemas.releases import Release, TrainedThrough
 from streams.cli import people, replay
-from streams.releases import Arrays, ReleaseStorage
-from streams.served import SCHEMA_VERSION
+from streams.releases import ReleaseStorage
 from streams.settings import Settings, settings
 
 START = 1_760_000_000_000
@@ -69,55 +63,6 @@ def jsonl(path: Path, rows: list[Any]) -> str:
     return str(path)
 
 
-class Lanes:
-    """A small learner of models for the items of a World: each call releases what it has come to, as files."""
-
-    def __init__(self, storage: ReleaseStorage, world: World) -> None:
-        self._storage, self._items = storage, world.catalogue.rows
-        vectors = world.dense.vectors[: self._items]
-        self._learner = SequenceLearner(world.catalogue.keys, vectors, Rates(epochs=2, fit=1e-2, update=1e-2))
-        self._random = np.random.default_rng(8)
-        self._sequence = {"ranker": 0, "sequence": 0, "adapter": 0}
-        self._base: Base | None = None
-
-    def ranker(self) -> Release:
-        prior = prior_weights()
-        weights = prior + self._random.normal(0, 0.3, prior.shape).astype(np.float32)
-        return self._release("ranker", {"weights": weights}, {"feature_schema": FEATURE_SCHEMA})
-
-    def sequence(self, items: bool = False, named: bool = True, later_ms: int = 0) -> Release:
-        """`items`: the item side is released anew, too; `named`: the file says which it was learnt with; `later_ms`:
-        how long after these items."""
-        users = np.repeat(np.arange(12), 8)
-        seen = START // 1000 + np.arange(len(users))
-        rows = self._random.integers(self._items, size=len(users))
-        self._learner.take(users, rows, seen, np.ones(len(users), np.float32))
-        if not self._learner.fitted:
-            self._learner.fit()
-        elif items:
-            self._learner.update()
-        else:
-            self._learner.update_users()
-        model = self._learner.snapshot()
-        if items or self._base is None:
-            self._base = _place(self._release("adapter", _half(model.item_side()), {}))
-        meta = {"base": self._base.sha256} if named else {}
-        return self._release("sequence", _half(model.user_side()), meta, self._base, later_ms)
-
-    def _release(
-        self, role: Any, arrays: Arrays, meta: dict[str, Any], base: Base | None = None, later_ms: int = 0
-    ) -> Release:
-        self._sequence[role] += 1
-        number = self._sequence[role]
-        created = START + self._sequence["adapter"] * 1000 + later_ms
-        place = self._storage.save_model(role, arrays, meta, number, created)
-        return Release(
-            release_id=f"{role}-{place.sha256[:10]}-{number}", role=role, sequence=number, created_ts=created,
-            trained_through=TrainedThrough(ts=START, offsets={}), uri=place.uri, sha256=place.sha256, size=place.size,
-            schema_version=SCHEMA_VERSION, status="serving", base=base,
-        )  # fmt: skip
-
-
 def statistics(storage: ReleaseStorage, policy: Policy, sequence: int, events: list[dict[str, Any]]) -> Release:
     """Counts of a log, released whole."""
     counts = Counts(policy)
@@ -130,19 +75,11 @@ def statistics(storage: ReleaseStorage, policy: Policy, sequence: int, events: l
     )  # fmt: skip
 
 
-def _place(release: Release) -> Base:
-    return Base(uri=release.uri, sha256=release.sha256, size=release.size)
-
-
-def _half(arrays: Arrays) -> Arrays:
-    return {name: a.astype(np.float16) if a.dtype.kind == "f" else a for name, a in arrays.items()}
-
-
 @pytest.fixture(scope="session")
-def make() -> SimpleNamespace:
+def make(lanes_of: type) -> SimpleNamespace:
     """Makes items, events and files of them, statistics and models."""
     return SimpleNamespace(
-        START=START, shop=shop, event=event, shoppers=shoppers, jsonl=jsonl, statistics=statistics, Lanes=Lanes
+        START=START, shop=shop, event=event, shoppers=shoppers, jsonl=jsonl, statistics=statistics, Lanes=lanes_of
     )
 
 

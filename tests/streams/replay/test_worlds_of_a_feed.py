@@ -220,12 +220,12 @@ def test_a_world_whose_models_are_gone_is_an_error_that_names_them_or_the_neares
         worlds.of(unknown)
 
     # a role that only newer versions know
-    tuned = replace(unknown, names=last.names | {"release_id": f"encoder-0000000000-1+{ranker}+{sequence}"})
+    newer = replace(unknown, names=last.names | {"release_id": f"bandit-0000000000-1+{ranker}+{sequence}"})
     with (
-        Worlds(live.settings, live.models, [tuned], pytest.fail, tolerant=False) as worlds,
-        pytest.raises(WorldGone, match=r"encoder-0000000000-1.*does not follow releases of this role.*--tolerant"),
+        Worlds(live.settings, live.models, [newer], pytest.fail, tolerant=False) as worlds,
+        pytest.raises(WorldGone, match=r"bandit-0000000000-1.*does not follow releases of this role.*--tolerant"),
     ):
-        worlds.of(tuned)
+        worlds.of(newer)
 
     # a file that was pruned
     others = [one for one in stretches if "+" in one.names["release_id"] and sequence not in one.names["release_id"]]

@@ -17,9 +17,12 @@ import orjson
 import pytest
 from confluent_kafka import KafkaException, TopicPartition
 
+from schemas.releases import Release
 from schemas.topics import TOPICS
+from schemas.wire import encode
 from streams.kafka.clients import consumer, producer
 from streams.kafka.topics import ensure_topics
+from streams.releases import ReleaseStorage
 from streams.settings import Settings
 from streams.store.redis import RedisStore
 
@@ -64,6 +67,13 @@ class Lab:
     def store(self) -> RedisStore:
         assert self.settings.redis_url is not None
         return RedisStore(self.settings.redis_url.get_secret_value(), self.settings.namespace)
+
+    @property
+    def releases(self) -> ReleaseStorage:
+        return ReleaseStorage.of(self.settings.model_copy(update={"data_dir": self.folder}))
+
+    def announce(self, release: Release) -> None:
+        self.send([(release.role.encode(), encode(release))], to="releases")
 
     def topic(self, name: str) -> str:
         return TOPICS[name].full_name(self.settings.namespace)

