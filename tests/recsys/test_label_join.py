@@ -182,7 +182,7 @@ def test_packing_keeps_everything(shop):
 def test_a_stamp_from_far_ahead_closes_what_is_open_once_and_later_windows_last_as_long_as_ever(shop):
     made, now = ask(shop), after(shop, 0)
     shop.send("impression", rec_id=made["rec_id"], item_ids=[made["items"][0]["item_id"]], ts=now)
-    (told,) = later(shop, 90 * 24)  # by a clock that is three months ahead
+    (told,) = act(shop, "elsewhere", ts=now + 90 * 24 * HOUR)  # by a clock that is three months ahead
     assert told["label"] is None
     fresh = next(m for m in shop.send("request", k=5, ts=now + HOUR) if "items" in m)
     item = fresh["items"][0]["item_id"]
