@@ -3,6 +3,7 @@ No broker: records are what would be announced."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from recsys.learning import pace
 from recsys.learning.gate import Verdict
 from recsys.learning.guarded import Candidate, GuardedLearner
 from recsys.learning.learner import Learner, Learnt
@@ -96,6 +98,12 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(module, "Desk", NoTopic)
+    # how models are timed is `tests/recsys/learning/test_pace.py`'s: here a model's work is to wait for its size
+    monkeypatch.setattr(
+        pace,
+        "works",
+        lambda one: {"ranker": lambda: None, "sequence model": lambda: time.sleep(1e-4 * one.sequence.dim)},
+    )
     return Bench(tmp_path)
 
 
