@@ -23,8 +23,8 @@ from recsys.index.dense import DenseIndex
 from recsys.statistics import Statistics
 from recsys.world import World
 from schemas.decode import Malformed, decode_item
-from schemas.items import Withdrawn
-from streams.encoders import Encode, Encoder, NextSet, reencoded
+from schemas.items import Item, Withdrawn
+from streams.encoders import Encode, Encoder, NextSet, complete, reencoded
 from streams.models import Models
 from streams.replay.errors import WorldGone
 from streams.replay.journal import Stretch
@@ -202,8 +202,10 @@ class _Line:
         if encoder is None or self.is_on(encoder):
             self.mains[key] = self.world.dense.rebuilt(catalogue.alive, catalogue.id_rows)
         else:  # made beside the World that went on; of a text that was overtaken, it had no vector
-            found = self._came.of(encoder.encoder_id, _texts(self.world, encoder))
-            self.mains[key] = self._over(encoder, self.world, found.sure | found.old).dense
+            sure, _, old = self._came.of(encoder.encoder_id, _texts(self.world, encoder))
+            # had the old ones been there, it would not have waited for new ones
+            vectors = sure if complete(len(catalogue) - len(sure), len(catalogue)) else sure | old
+            self.mains[key] = self._over(encoder, self.world, vectors).dense
         if len(self.mains) > _MAINS:
             del self.mains[next(iter(self.mains))]
 
@@ -219,7 +221,7 @@ class _Line:
     ) -> World:
         """The World at `positions`, on the vectors of `encoder`; `version`: the hash that its catalogue should have,
         None if nobody knows."""
-        changes = []
+        changes: list[Item | Withdrawn] = []
         for message in self._until(self._items, "items", positions):
             item = decode_item(message.key(), message.value(), self._most)
             if isinstance(item, Malformed):
@@ -232,6 +234,9 @@ class _Line:
         for message in self._until(self._vectors, "item-vectors", positions):
             self._came.take(message.key(), message.value())
         world = self.world
+        if self.encoder is not None and (reverted := _reverted(world, changes)):
+            # whether they kept their vectors depends on whether a World was built in between
+            world = world.advanced([Withdrawn(item_id) for item_id in reverted])
         if changes or statistics is not None:
             world = world.advanced(changes, (), statistics)
         crosses = not self.is_on(encoder)
@@ -280,6 +285,22 @@ def _texts(world: World, encoder: Encoder) -> dict[str, str]:
         item_id: content_hash(item_text(catalogue.items[row]), encoder.encoder_id)
         for item_id, row in catalogue.row_of.items()
     }
+
+
+def _reverted(world: World, changes: Sequence[Item | Withdrawn]) -> list[str]:
+    """Items that became another text, or none, and then again the one that they have in this World."""
+    by_id: dict[str, list[Item | Withdrawn]] = {}
+    for change in changes:
+        by_id.setdefault(change.item_id, []).append(change)
+    found, catalogue = [], world.catalogue
+    for item_id, line in by_id.items():
+        row = catalogue.row_of.get(item_id)
+        if len(line) > 1 and row is not None:
+            here = item_text(catalogue.items[row])
+            same = [not isinstance(one, Withdrawn) and item_text(one) == here for one in line]
+            if same[-1] and not all(same):
+                found.append(item_id)
+    return found
 
 
 def _index_key(encoder: Encoder | None, stretch: Stretch) -> IndexKey:
