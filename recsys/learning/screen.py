@@ -10,9 +10,9 @@ Three caps, each on what a poisoning attack (Lam & Riedl 2004, "Shilling recomme
 - A user: within a block of interactions, no more than a share of it.
 - An item: what it gets within a block is held against its own decayed share and against the catalogue's spread (the
   share of the item at rank `usual`). What goes beyond by more than chance opens an episode. In it the item goes on at a
-  floor rate, and beyond that only by users who had not touched it yet, each once, up to a share. So a hit that many
-  people find is hardly held back, and one that the same few press again and again is. An episode lifts the item's own
-  share no further than a calm block would: an attack cannot make its own past.
+  floor rate, and beyond that only by users who had not touched it yet, each once, up to a share of the block and of the
+  users who are about. So a hit that many people find is hardly held back, and one that the same few press again and
+  again is. An episode lifts the item's own share no further than a calm block would: an attack can't make its own past.
 
 What many users do once each looks like a hit, and passes as one. Blocks are counted in weight and not in time, so quiet
 and busy shops are treated alike, wrong stamps move nothing there, and clicks that count for nothing hurry nothing on.
@@ -65,6 +65,8 @@ class Caps:
     """A rank: what the item that stands there gets is no burst for any item."""
     newcomers: float = 0.04
     """Most that an item in an episode gets, from users who had not touched it."""
+    reach: float = 0.08
+    """Most of them within a block, of the users of the block before: in a shop of few users a block's share is many."""
     memory: int = 20
     """Half-life of an item's own share, blocks."""
     tell: float = 10.0
@@ -130,6 +132,7 @@ class Screen:
         self._users: dict[int, float] = {}  # counted in this block
         self._size = min(self.caps.block, _FIRST_BLOCK)  # of this block: a young log has short ones
         self._user_most = 0.2 * self._size
+        self._active = self._size  # users of the block before
         self._tallies: dict[int, _Tally] = {}
         self._shares: dict[int, float] = {}  # item -> decayed sum, relative to `_scale`
         self._total = 0.0
@@ -232,7 +235,8 @@ class Screen:
         usual = max(caps.growth * expected, self._usual * self._size)
         calm = usual + caps.chance * sqrt(usual)
         free = self._floor(expected) if item in self._episodes else calm
-        return _Tally(0.0, 0.0, expected, calm, free, max(calm, caps.newcomers * self._size))
+        newcomers = min(caps.newcomers * self._size, caps.reach * self._active)
+        return _Tally(0.0, 0.0, expected, calm, free, max(calm, newcomers))
 
     def _floor(self, expected: float) -> float:
         return max(expected, self._usual * self._size / 2)
@@ -289,7 +293,8 @@ class Screen:
             usual = max(1, min(caps.usual, len(self._shares) // 4))
             self._usual = ranked[usual - 1] / self._total if self._total else 1.0
         self._size = min(caps.block, 2 * self._size)
-        self._user_most = self._size * max(caps.user_share, caps.user_fair / max(1, len(self._users)))
+        self._active = len(self._users)
+        self._user_most = self._size * max(caps.user_share, caps.user_fair / max(1, self._active))
         self._users, self._tallies, self._in_block, self._raw = {}, {}, 0.0, 0
         now = self.now or 0
         self._released = {item: until for item, until in self._released.items() if until > now}
@@ -366,7 +371,7 @@ class Screen:
         """The state that `dump` gave."""
         self = cls(caps)
         for name in _SCALARS:
-            setattr(self, name, meta[name])
+            setattr(self, name, meta.get(name, self._size) if name == "_active" else meta[name])  # once there was none
         for name in _DICTS:
             setattr(self, name, dict(meta[name]))
         self._ahead = (meta["ahead"][0], meta["ahead"][1]) if meta["ahead"] is not None else None
@@ -380,8 +385,8 @@ class Screen:
 
 
 _SCALARS = (
-    "now", "weighed", "withheld", "_turned", "_held", "_blocks", "_in_block", "_raw", "_size", "_user_most", "_total",
-    "_scale", "_usual",
+    "now", "weighed", "withheld", "_turned", "_held", "_blocks", "_in_block", "_raw", "_size", "_active", "_user_most",
+    "_total", "_scale", "_usual",
 )  # fmt: skip
 _DICTS = ("_users", "_released", "_owed")
 

@@ -174,6 +174,42 @@ def test_a_hit_that_many_users_find_is_hardly_held_back():
     assert not screen.bursts()
 
 
+def small_shop(rng: np.random.Generator, first: int, n: int = 6000) -> list[Any]:
+    """300 users in ten circles of 60 items each: no item has more than a hundredth."""
+    users = rng.integers(300, size=n)
+    items = users % 10 * 60 + rng.integers(60, size=n)
+    return [
+        act(first + j, f"u{u}", f"i{i}", NOW + (first + j) * 100)
+        for j, u, i in zip(range(n), users.tolist(), items.tolist(), strict=True)
+    ]
+
+
+def test_in_a_shop_of_few_users_a_wave_of_accounts_counts_for_few():
+    rng = np.random.default_rng(9)
+    log = small_shop(rng, 0)
+    for at, event in enumerate(small_shop(rng, 6000, 600)):
+        log.append(event)
+        if at % 6 == 0:  # each account presses it once, within one block, beside something else
+            log.append(act(len(log) + 10**6, f"m{at}", f"i{rng.integers(600)}", event.ts))
+            log.append(act(len(log) + 10**6, f"m{at}", "pushed", event.ts))
+    pushed = [e.item_id == "pushed" for e in log]
+    assert sum(pushed) == 100
+    assert Screen().weigh(log, [e.ts for e in log])[pushed].sum() < 0.1 * 300
+    assert Screen(Caps(reach=1.0)).weigh(log, [e.ts for e in log])[pushed].sum() > 0.1 * 300  # by its block alone
+
+
+def test_in_a_shop_of_few_users_a_hit_that_each_finds_once_is_soon_among_the_best():
+    rng = np.random.default_rng(10)
+    log = small_shop(rng, 0)
+    for at, event in enumerate(small_shop(rng, 6000, 3000)):
+        log.append(event)
+        if at % 20 == 0:  # at 5% at once: several times the best
+            log.append(act(len(log) + 10**6, f"u{(at // 20 * 7) % 300}", "pushed", event.ts))
+    weights = Screen().weigh(log, [e.ts for e in log])
+    rank, _ = standing(log, weights)
+    assert rank <= 10
+
+
 def test_a_hot_seller_with_a_history_may_sell_twice_as_much():
     rng = np.random.default_rng(6)
     screen = Screen()
