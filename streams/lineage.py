@@ -25,7 +25,7 @@ from recsys.rank import prior_weights
 from recsys.world import World
 from schemas.releases import Release
 from schemas.topics import TOPICS
-from streams.encoders import LAYOUT as ENCODER_LAYOUT
+from streams.encoders import Encoders, encoder_of, loader
 from streams.records.read import WAIT_S, assign, ends
 from streams.releases import (
     Arrays,
@@ -35,7 +35,7 @@ from streams.releases import (
     ReleaseUnusable,
     tallies_from_bytes,
 )
-from streams.served import Served
+from streams.served import OfAnotherEncoder, Served
 
 if TYPE_CHECKING:
     from streams.models import Models
@@ -208,25 +208,33 @@ class Log:
 
 
 # choosing what serves -------------------------------------------------------------------------------------------
-def check(storage: ReleaseStorage, release: Release, models: Models) -> None:
+def check(storage: ReleaseStorage, release: Release, models: Models, lineage: Lineage | None = None) -> None:
     """Whether a worker of this version could serve it. Raises ReleaseUnusable; Refused for roles that no one chooses.
 
-    `models`: the text encoder that these settings name."""
+    `models`: the text encoder that these settings name; `lineage`: says what it is tuned to, None: to nothing."""
     _may_be_chosen(release.role)
-    if release.role != "encoder":
-        # a World's vectors are longer than the encoder's: words are in them too
-        Served(storage).load(release, World.empty(models.dim, None).dense.dim)
+    if release.role == "encoder":
+        encoder_of(release, models.encoder_id, loader(storage))
         return
-    if release.schema_version > ENCODER_LAYOUT:
-        raise ReleaseUnusable(f"Release {release.release_id} has a newer layout: update Headwater here.")
-    arrays, meta = storage.load_arrays(release.release_id, release)
-    if meta.get("base") != models.encoder_id:
+    served = Served(storage, encoder_id=_encoder_id(storage, models, lineage), frozen_id=models.encoder_id)
+    try:
+        # a World's vectors are longer than the encoder's: words are in them too
+        served.load(release, World.empty(models.dim, None).dense.dim)
+    except OfAnotherEncoder as error:
         raise ReleaseUnusable(
-            f"Release {release.release_id} tunes the encoder {meta.get('base')}, and the one here is "
-            f"{models.encoder_id}: set HEADWATER_ENCODER to the same model everywhere."
-        )
-    if not all(np.isfinite(array).all() for array in arrays.values()):
-        raise ReleaseDamaged(f"Release {release.release_id} holds numbers that are none.")
+            f"{error} It would rest until that encoder serves: make the release of that encoder serve first "
+            "(`headwater releases list --role encoder`), or choose a sequence release that was learnt on this one."
+        ) from error
+
+
+def _encoder_id(storage: ReleaseStorage, models: Models, lineage: Lineage | None) -> str | None:
+    """Of the encoder whose vectors Worlds have, or go over to; None without any."""
+    if models.encoder_id is None or lineage is None:
+        return models.encoder_id
+    encoders = Encoders(models.encoder_id, loader(storage))
+    for one in lineage.of("encoder"):
+        encoders.take(one)
+    return encoders.usable(0.0)[0].encoder_id
 
 
 def again(lineage: Lineage, target: Release, *, pinned: bool, take_back: bool, now_ms: int) -> list[Release]:

@@ -129,8 +129,9 @@ class Served:
 
     @property
     def pinned(self) -> bool:
-        """Whether an operator holds on to one of them."""
-        return any(release.pinned for release in self.loaded.values())
+        """Whether an operator holds on to one of them; also to a sequence model that rests, since another encoder
+        serves."""
+        return any(release.pinned for release in [*self.loaded.values(), *self._wanted.values()])
 
     @property
     def learnt(self) -> Learnt:

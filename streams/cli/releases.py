@@ -15,7 +15,7 @@ from streams.cli.terminal import connected, console, note, sending, stop, topic_
 
 if TYPE_CHECKING:
     from schemas.releases import Release
-    from streams.lineage import Log
+    from streams.lineage import Lineage, Log
     from streams.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -158,7 +158,7 @@ def rollback(
         lineage = log.read()
         target = lineage.target(role, to)
         serving = lineage.serving(role)
-        sent = _carry_out(log, settings, target, pinned=True)
+        sent = _carry_out(log, lineage, settings, target, pinned=True)
     _report(target, serving, sent, json)
     note(f"It is pinned: the learner releases nothing until `headwater releases promote {sent[-1].release_id}`.")
 
@@ -178,7 +178,7 @@ def promote(release_id: ReleaseId, json: AsJson = False) -> None:
         if lineage.serves(target) and not target.pinned:
             sent: list[Release] = []
         else:
-            sent = _carry_out(log, settings, target, pinned=False)
+            sent = _carry_out(log, lineage, settings, target, pinned=False)
             lineage = log.read()
     _report(target, serving, sent, json)
     for other in ("ranker", "sequence"):
@@ -210,13 +210,13 @@ def _topic(*names: str) -> Iterator[tuple[Log, Settings]]:
             reader.close()
 
 
-def _carry_out(log: Log, settings: Settings, target: Release, *, pinned: bool) -> list[Release]:
+def _carry_out(log: Log, lineage: Lineage, settings: Settings, target: Release, *, pinned: bool) -> list[Release]:
     from streams.lineage import carry_out, check
     from streams.models import ModelMissing, load_models
     from streams.releases import ReleaseStorage, ReleaseUnusable
 
     try:
-        check(ReleaseStorage.of(settings), target, load_models(settings, ahead=False))
+        check(ReleaseStorage.of(settings), target, load_models(settings, ahead=False), lineage)
     except (ReleaseUnusable, ModelMissing) as error:
         stop(
             f"{error}\nNothing was announced, and what served serves on. `headwater releases list --role {target.role} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recsys.encoder import adapted_id
 from recsys.features import CONTEXT, FEATURES, INDEX
 from recsys.features import SCHEMA_VERSION as FEATURE_SCHEMA
 from recsys.rank import prior_weights
+from recsys.world import World
+from schemas.items import Item
 from schemas.releases import Base, Release, TrainedThrough
 from streams.lineage import (
     Lineage,
@@ -228,6 +232,27 @@ def test_an_encoder_that_tunes_another_model_is_refused(storage: ReleaseStorage)
         else:
             with pytest.raises(ReleaseUnusable, match="HEADWATER_ENCODER"):
                 check(storage, encoder, MODELS)
+
+
+def test_a_sequence_model_of_another_encoder_than_the_one_that_serves_is_refused(
+    storage: ReleaseStorage, lanes_of: Any
+) -> None:
+    items = [Item(item_id=f"i{n}", title=f"thing {n}") for n in range(20)]
+    lanes = lanes_of(storage, World.empty(MODELS.dim).advanced(items))
+    adapter = {"q.A": np.ones((1, 4), np.float32), "q.B": np.ones((4, 1), np.float32)}
+    tuned, name = lanes.encoder(adapter, "bert-0"), adapted_id("bert-0", adapter)
+    old = lanes.sequence()  # from before files said which encoder
+    lanes.go_on(World.empty(MODELS.dim).advanced(items), name)
+    new = lanes.sequence()
+    check(storage, old, MODELS, line())
+    check(storage, new, MODELS, line(tuned))
+    for model, serving, here in ((new, line(), "bert-0"), (old, line(tuned), name)):
+        with pytest.raises(
+            ReleaseUnusable, match=rf"{re.escape(model.release_id)} was .* of {re.escape(here)}\. It would rest"
+        ):
+            check(storage, model, MODELS, serving)
+    back = tuned.model_copy(update={"status": "rolled_back"})
+    check(storage, old, MODELS, line(tuned, back))
 
 
 def test_a_file_is_whole_damaged_or_gone(storage: ReleaseStorage) -> None:

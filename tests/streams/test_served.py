@@ -216,3 +216,18 @@ def test_a_release_that_came_after_a_canary_ends_it_and_one_that_cannot_be_read_
     assert served.onto(world).canary is None
     served.take(candidate(ranker(storage, 5, 5.0), None))
     assert served.onto(world).canary is None, "a candidate without a share is for nobody"
+
+
+def test_an_operator_s_pin_on_a_sequence_model_outlasts_a_change_of_the_encoder(
+    storage: ReleaseStorage, world: World
+) -> None:
+    served = Served(storage, encoder_id="frozen", frozen_id="frozen")
+    pinned = sequence(storage, 1, model_of(world)).model_copy(update={"pinned": True})
+    served.take(pinned)
+    served.onto(world)
+    assert served.pinned
+    served.encoded_by("tuned", None)
+    assert served.onto(world).sequence is None
+    assert served.pinned, "the learner releases no other in its place"
+    served.take(pinned.model_copy(update={"pinned": False, "sequence": 2, "release_id": "sequence-let-go"}))
+    assert not served.pinned

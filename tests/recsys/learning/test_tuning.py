@@ -40,29 +40,10 @@ def recall(encoder: TextEncoder, held: list[Pair], k: int = 4) -> float:
     return float(np.mean([pair.text in [texts[at] for at in row] for pair, row in zip(held, top, strict=True)]))
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of two narrow layers: a step takes milliseconds."""
-    from transformers import AutoTokenizer, BertConfig, BertModel
-
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = AutoTokenizer.from_pretrained(str(get_model_path()), local_files_only=True)
-    tokenizer.save_pretrained(folder)
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        config = BertConfig(
-            vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-            max_position_embeddings=64,
-        )  # fmt: skip
-        BertModel(config).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
-def tuner(tiny: Path) -> Callable[..., EncoderTuner]:
+def tuner(tiny_encoder: Path) -> Callable[..., EncoderTuner]:
     def made(seed: int = 0, told: Any = lambda line: None, **rates: Any) -> EncoderTuner:
-        return EncoderTuner(tiny, rates=Rates(**rates), seed=seed, told=told)
+        return EncoderTuner(tiny_encoder, rates=Rates(**rates), seed=seed, told=told)
 
     return made
 
@@ -100,16 +81,18 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_one_alone(tu
     assert not same(found[0], other.snapshot())
 
 
-def test_before_the_first_step_the_adapter_changes_no_vector(tuner: Any, tiny: Path) -> None:
+def test_before_the_first_step_the_adapter_changes_no_vector(tuner: Any, tiny_encoder: Path) -> None:
     adapter = tuner().snapshot()
     assert set(adapter) == {
         f"encoder.layer.{n}.attention.self.{m}.{x}" for n in (0, 1) for m in ("query", "value") for x in "AB"
     }
     texts = ["red lamp", "old granite"]
-    np.testing.assert_array_equal(TextEncoder(tiny, adapter=adapter).encode(texts), TextEncoder(tiny).encode(texts))
+    np.testing.assert_array_equal(
+        TextEncoder(tiny_encoder, adapter=adapter).encode(texts), TextEncoder(tiny_encoder).encode(texts)
+    )
 
 
-def test_what_is_shipped_gives_the_vectors_that_were_trained(tuner: Any, tiny: Path) -> None:
+def test_what_is_shipped_gives_the_vectors_that_were_trained(tuner: Any, tiny_encoder: Path) -> None:
     one = tuner(rate=0.03)
     one.take(pairs(64))
     one.step(20)
@@ -117,8 +100,8 @@ def test_what_is_shipped_gives_the_vectors_that_were_trained(tuner: Any, tiny: P
     one._half = False
     with torch.no_grad():
         trained = one._embed(["red lamp", "old granite"]).numpy()
-    shipped = TextEncoder(tiny, adapter=one.snapshot()).encode(["red lamp", "old granite"])
-    frozen = TextEncoder(tiny).encode(["red lamp", "old granite"])
+    shipped = TextEncoder(tiny_encoder, adapter=one.snapshot()).encode(["red lamp", "old granite"])
+    frozen = TextEncoder(tiny_encoder).encode(["red lamp", "old granite"])
     assert (trained * shipped).sum(1).min() > 0.999
     assert (trained * frozen).sum(1).max() < 0.999
 
@@ -149,11 +132,11 @@ def test_another_models_checkpoint_is_refused_and_changes_nothing(tuner: Any) ->
     assert same(before, one.snapshot())
 
 
-def test_a_new_term_without_a_checkpoint_begins_at_the_adapter_that_serves(tuner: Any, tiny: Path) -> None:
+def test_a_new_term_without_a_checkpoint_begins_at_the_adapter_that_serves(tuner: Any, tiny_encoder: Path) -> None:
     one = tuner()
     one.take(pairs(40))
     one.step(4)
-    again = EncoderTuner(tiny, rates=Rates(), seed=5, adapter=one.snapshot())
+    again = EncoderTuner(tiny_encoder, rates=Rates(), seed=5, adapter=one.snapshot())
     assert same(again.snapshot(), one.snapshot())
 
 
@@ -238,7 +221,9 @@ def test_too_few_pairs_make_no_step(tuner: Any) -> None:
     assert one.step(5) == 0
 
 
-def test_a_model_without_attention_of_a_known_name_is_refused(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_without_attention_of_a_known_name_is_refused(
+    tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("recsys.learning.tuning.TARGETS", ("nothing",))
     with pytest.raises(EncoderNotFound, match="projections"):
-        EncoderTuner(tiny)
+        EncoderTuner(tiny_encoder)

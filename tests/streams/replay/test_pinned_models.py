@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
+from recsys.encoder import TextEncoder, adapted_id, identity, item_text
 from recsys.world import World
 from schemas.items import Item
 from streams.releases import ReleaseStorage
+from streams.settings import settings
 
 
 @pytest.fixture
@@ -92,6 +95,43 @@ def test_a_release_that_was_made_to_serve_again_is_found_by_its_new_id(replayed,
     first = lanes.ranker()
     again = first.release_id.rpartition("-")[0] + "-7"
     assert replayed(again)[0]["world"]["release_id"] == again
+
+
+def test_a_tuned_encoder_is_the_same_by_its_id_its_file_and_its_record_and_brings_its_models_along(
+    replayed, lanes, tiny_encoder, monkeypatch, in_force, headwater, make, tmp_path
+):
+    monkeypatch.setenv("HEADWATER_ENCODER", str(tiny_encoder))
+    settings.cache_clear()
+    base, dim = identity(tiny_encoder)
+    random, module = np.random.default_rng(2), "encoder.layer.1.attention.self.value"
+    adapter = {f"{module}.A": random.normal(size=(1, 32)), f"{module}.B": random.normal(size=(32, 1))}
+    adapter = {name: array.astype(np.float32) for name, array in adapter.items()}
+    release, frozen = lanes.encoder(adapter, base), lanes.encoder({}, base)
+    record = tmp_path / "release.json"
+    record.write_text(release.model_dump_json())
+    said = [replayed(one)[0] for one in (release.release_id, release.uri, str(record))]
+    assert {one["world"]["release_id"] for one in said} == {release.release_id}
+    assert len({one["digest"] for one in said}) == 1
+    digests = {replayed()[0]["digest"], replayed(frozen.release_id)[0]["digest"], said[0]["digest"]}
+    assert len(digests) == 3
+    texts = [item_text(Item.model_validate(one)) for one in make.shop()]
+    kept = (in_force.data_dir / "vectors").glob(f"{adapted_id(base, adapter)}-*")
+    held = np.fromfile(next(iter(kept)), np.dtype([("digest", "S16"), ("vector", "<f2", (dim,))]))["vector"]
+    wanted = TextEncoder(tiny_encoder, adapter=adapter).encode(texts).astype(np.float16)
+    assert {one.tobytes() for one in held} == {one.tobytes() for one in wanted}, "as the encoder role makes them"
+
+    items = [Item.model_validate(one) for one in make.shop()]
+    lanes.go_on(World.empty(dim).advanced(items), adapted_id(base, adapter))
+    sequence = lanes.sequence()
+    both = f"{release.release_id}+{sequence.release_id}"
+    assert replayed(both)[0]["world"]["release_id"] == both
+    alone = headwater(
+        "replay", "--items", make.jsonl(tmp_path / "items.jsonl", make.shop()),
+        "--events", make.jsonl(tmp_path / "events.jsonl", []), "--release", sequence.release_id,
+    )  # fmt: skip
+    assert alone.exit_code == 1
+    assert f"vectors of the encoder {adapted_id(base, adapter)}; those here are of {base}" in alone.stderr
+    assert "Pin the release of its encoder" in alone.stderr
 
 
 def test_what_cannot_be_pinned_is_an_error_that_says_why(headwater, make, lanes, tmp_path):
