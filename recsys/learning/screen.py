@@ -1,7 +1,8 @@
 """Screen: what an event may count for before any lane learns from it, so that a few cannot move what all are shown.
 
 In: events in the order of the log. Out: a weight of 0 to 1 for each, for the statistics, ranker and sequence lanes, and
-a `Burst` for each item that was pushed. No clock, no I/O; weights depend on the log and never on where it was cut.
+a `Burst` for each item that was pushed, and again once it has calmed down. No clock, no I/O; weights depend on the log
+and never on where it was cut.
 
 Three caps, each on what a poisoning attack (Lam & Riedl 2004, "Shilling recommender systems for fun and profit") needs:
 
@@ -80,7 +81,7 @@ class Caps:
 @dataclass(frozen=True, slots=True)
 class Burst:
     """An item that got far more than its history explains. Shares are of the block when it was reported; `withheld` is
-    in interactions; `users` counts up to 1,000."""
+    in interactions; `users` counts up to 1,000; `until` is when it had calmed down, ms, None while it lasts."""
 
     item_id: str
     since: int
@@ -88,6 +89,7 @@ class Burst:
     expected: float
     withheld: float
     users: int
+    until: int | None = None
 
 
 @dataclass(slots=True)
@@ -221,11 +223,11 @@ class Screen:
             self._bursts.append(self._burst(episode, tally))
         return granted
 
-    def _burst(self, episode: _Episode, tally: _Tally) -> Burst:
+    def _burst(self, episode: _Episode, tally: _Tally, until: int | None = None) -> Burst:
         seen = max(1.0, self._in_block)
         return Burst(
             episode.item_id, episode.since, min(1.0, tally.wanted / seen), tally.expected / self._size,
-            episode.withheld, len(episode.users),
+            episode.withheld, len(episode.users), until,
         )  # fmt: skip
 
     def _tally(self, item: int) -> _Tally:
@@ -282,7 +284,10 @@ class Screen:
             self._shares[item] = self._shares.get(item, 0.0) + lasting
             self._total += lasting
         for item in [i for i in self._episodes if self._is_over(i)]:
-            del self._episodes[item]
+            episode = self._episodes.pop(item)
+            if episode.told:
+                tally = self._tallies.get(item) or self._tally(item)
+                self._bursts.append(self._burst(episode, tally, self.now))
         self._scale *= 2.0 ** (1 / caps.memory)
         if self._scale > _RESCALE or len(self._shares) > caps.items:
             self._rescale()
@@ -315,7 +320,8 @@ class Screen:
     # asking and telling
     # -----------------------------------------------------------------------------------------------------
     def bursts(self) -> list[Burst]:
-        """Those since the last call, once an episode."""
+        """Those since the last call: an episode when it is told, and when it is over. One that an operator ended is
+        not told again."""
         bursts, self._bursts = self._bursts, []
         return bursts
 

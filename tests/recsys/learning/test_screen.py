@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from recsys.counting import Counts
 from recsys.decay import DAY_MS
 from recsys.keys import item_key, item_keys
-from recsys.learning.screen import Caps, Screen
+from recsys.learning.screen import Burst, Caps, Screen
 from recsys.policy import Policy
 from recsys.statistics import Statistics
 from schemas.events import Forget, Impression, Interaction
@@ -137,11 +137,59 @@ def test_a_tenth_of_the_users_cannot_push_an_item_among_the_best(style, seed):
     calm = Screen().weigh([e for e in log if e.item_id != "pushed"])
     if style != "beside the best":
         assert weights[~pushed].mean() > calm.mean() - 0.01  # who has nothing to do with it loses nothing
-    (burst,) = [b for b in screen.bursts() if b.item_id == "pushed"]
+    (burst,) = [b for b in screen.bursts() if b.item_id == "pushed" and b.until is None]
     assert burst.observed > 5 * burst.expected
     assert burst.withheld >= 10
     assert 10 < burst.users <= 100
     assert not screen.bursts()
+
+
+def told_of_a_burst() -> tuple[Screen, Burst]:
+    """A screen in the middle of an attack, and what it tells."""
+    log, screen = attacked("press", np.random.default_rng(5), after=4000), Screen()
+    screen.weigh(log[:15_000])
+    for at in range(15_000, len(log), 100):
+        screen.weigh(log[at : at + 100])
+        if found := screen.bursts():
+            return screen, found[0]
+    raise AssertionError("not seen")
+
+
+def test_a_burst_is_told_again_once_it_has_calmed_down():
+    screen, burst = told_of_a_burst()
+    assert burst.until is None
+    arrays, meta = screen.dump()
+    calm = honest(4000, np.random.default_rng(6), users=1000, first=100_000)
+    for one in (screen, Screen.restore(arrays, json.loads(json.dumps(meta)))):
+        one.weigh(calm)
+        (over,) = one.bursts()
+        assert (over.item_id, over.since) == ("pushed", burst.since)
+        assert over.until > burst.since
+        assert over.withheld >= burst.withheld
+        assert over.observed < burst.observed
+        assert not one.bursts()
+
+
+def test_a_burst_that_an_operator_ended_is_not_told_again():
+    screen, burst = told_of_a_burst()
+    screen.release(burst.item_id)
+    screen.weigh(honest(4000, np.random.default_rng(6), users=1000, first=100_000))
+    assert not screen.bursts()
+
+
+def test_clocks_that_are_hours_off_neither_make_a_burst_nor_hide_one():
+    """A third of the users six hours ahead, a third six behind; its own clock is right, or set back."""
+    skewed = [
+        event.model_copy(update={"ts": event.ts + (int(event.user_id[1:]) % 3 - 1) * 6 * 3_600_000})
+        for event in attacked("press", np.random.default_rng(7), after=4000)
+    ]
+    straight = attacked("press", np.random.default_rng(7), after=4000)
+    expected = Screen().weigh(straight, [e.ts for e in straight])
+    for back in (0, 5 * 3_600_000):
+        received = [event.ts - back * (at > len(straight) // 2) for at, event in enumerate(straight)]
+        screen = Screen()
+        np.testing.assert_array_equal(screen.weigh(skewed, received), expected)
+        assert {burst.item_id for burst in screen.bursts()} == {"pushed"}
 
 
 def test_an_attack_on_a_young_log_does_not_get_to_the_top():
