@@ -20,7 +20,9 @@ those that nobody saw go first, and one that was seen closes early.
 
 A window closes at the first event of its own user behind it, not when some other user's clock has passed it: a
 watermark shared by a partition would make a user's record depend on who else is in the partition and on the worst
-clock among them, and a replay of one user, or of a file without partitions, would come to other examples.
+clock among them, and a replay of one user, or of a file without partitions, would come to other examples. It is that
+event's own stamp that counts, not the latest of the user's: a clock that was once far ahead would close all windows of
+its user at once for as long as it was ahead.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ Example = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """An event for the join. `now_s`: the user's own time after it; `code`: of an interaction's action;
+    """An event for the join. `now_s`: its own time; `code`: of an interaction's action;
     `impressions`: whether impressions of this user were ever sent."""
 
     event: Interaction | Impression | None

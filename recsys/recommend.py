@@ -19,6 +19,7 @@ import numpy.typing as npt
 from recsys.dialogue.conditions import Understanding
 from recsys.dialogue.reply import reply
 from recsys.experiments.assign import MAIN
+from recsys.experiments.canary import each_by_its_own
 from recsys.experiments.live import arms_of, rank_by_arm
 from recsys.explain import explain
 from recsys.opened import pack_slates
@@ -66,6 +67,10 @@ def recommend(
     timer: Timer = untimed,
 ) -> list[Slate]:
     """A Slate for every query. `understood` holds what chats said, by `Query.source`."""
+    if world.canary is not None:
+        return each_by_its_own(
+            world, queries, lambda one, some: recommend(one, some, understood, policy, weights, timer)
+        )
     # texts are encoded here: tokenisers do not bear two threads at once
     blocks = [block_of(world, queries[at : at + BLOCK], policy, weights) for at in range(0, len(queries), BLOCK)]
     timer("profile_vectors")

@@ -186,7 +186,7 @@ def _act(batch: _Batch, user: User, event: Event) -> Act | None:
         return None
     code = batch.weigh(event)[0] if isinstance(event, Interaction) else 0
     met = event if isinstance(event, Interaction | Impression) else None
-    return Act(met, event.ts, max(user.last_s, event_seconds(event.ts)), code, bool(user.shown))
+    return Act(met, event.ts, event_seconds(event.ts), code, bool(user.shown))
 
 
 def _label(batch: _Batch, slates: Sequence[Slate]) -> None:

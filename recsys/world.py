@@ -19,6 +19,7 @@ from recsys.catalogue import Catalogue
 from recsys.conditions import ConditionMasks
 from recsys.decay import DAY_MS
 from recsys.dialogue.vocabulary import Vocabulary
+from recsys.experiments.canary import Canary
 from recsys.facets import Facets
 from recsys.index.dense import DenseIndex
 from recsys.index.lexical import LexicalIndex, item_terms
@@ -56,6 +57,7 @@ class World:
     facets: Facets = field(default_factory=Facets)
     masks: ConditionMasks = field(default_factory=ConditionMasks)
     sequence: SequenceModel | None = None
+    canary: Canary | None = None
 
     @classmethod
     def empty(
@@ -108,23 +110,46 @@ class World:
             facets=facets,
             statistics=statistics or self.statistics,
         )
-        if "sequence_items" in self.__dict__:
-            world.__dict__["sequence_items"] = world._sequence_items_after(self, list(fresh))
+        for name, model in (("sequence_items", self.sequence), ("_canary_items", self._sequence_of_canary)):
+            if model is not None and name in self.__dict__:
+                world.__dict__[name] = world._items_after(model, self.__dict__[name], list(fresh))
         if statistics is None and "_counted" in self.__dict__:
             # rows are only ever added: what was looked up for the others holds
             new = world.statistics.take(world.catalogue.keys[self.catalogue.rows :])
             world.__dict__["_counted"] = np.concatenate([self._counted, new]) if len(new) else self._counted
         return world
 
-    def with_models(self, ranker: Ranker, sequence: SequenceModel | None, release_id: str) -> World:
+    def with_models(
+        self, ranker: Ranker, sequence: SequenceModel | None, release_id: str, canary: Canary | None = None
+    ) -> World:
         """The same World with other models."""
-        world = replace(self, ranker=ranker, sequence=sequence, release_id=release_id)
+        world = replace(self, ranker=ranker, sequence=sequence, release_id=release_id, canary=canary)
         kept = ["_counted", "weights", "popularity", "age_days", "shared_features", "price_level", "popular"]
         kept += ["trending", "newest", "by_popularity", "whole_items", "offered", "shop", "catalogue_version"]
         if sequence is not None and self.sequence is not None and sequence.into is self.sequence.into:
-            kept.append("sequence_items")  # only the user side is another
+            kept += ["sequence_items", "sequence_pool"]  # at most the user side is another
+        old, new = self._sequence_of_canary, world._sequence_of_canary
+        if old is not None and new is not None and old.into is new.into:
+            kept.append("_canary_items")
         world.__dict__.update({name: self.__dict__[name] for name in kept if name in self.__dict__})
         return world
+
+    @cached_property
+    def apart(self) -> tuple[World, World]:
+        """(as it is for the others, as it is for the canary's users), where there is a canary."""
+        canary = self.canary
+        assert canary is not None
+        others = self.with_models(self.ranker, self.sequence, canary.beside)
+        its_own = self.with_models(canary.ranker, canary.sequence, canary.release_id)
+        if self._sequence_of_canary is not None:
+            its_own.__dict__["sequence_items"] = self._canary_items
+        return others, its_own
+
+    @property
+    def _sequence_of_canary(self) -> SequenceModel | None:
+        """The canary's sequence model, if its item side is another than that of what serves."""
+        model = None if self.canary is None else self.canary.sequence
+        return None if model is None or (self.sequence is not None and model.into is self.sequence.into) else model
 
     @property
     def due(self) -> bool:
@@ -266,17 +291,26 @@ class World:
     def sequence_items(self) -> tuple[Floats, Floats, Floats]:
         """The sequence model's side of every row: (as input [rows, D], as output [rows, D], bias [rows])."""
         assert self.sequence is not None
-        rows = self.catalogue.rows
-        return self.sequence.items(self.catalogue.keys, self.dense.vectors[:rows], self.dense.has[:rows])
+        return self._items_of(self.sequence)
 
-    def _sequence_items_after(self, before: World, changed: Sequence[int]) -> tuple[Floats, Floats, Floats]:
-        """`sequence_items`, worked out anew for rows that came since `before` or have their vector since."""
-        assert self.sequence is not None
-        old, rows = before.sequence_items, self.catalogue.rows
+    @cached_property
+    def _canary_items(self) -> tuple[Floats, Floats, Floats]:
+        assert self._sequence_of_canary is not None
+        return self._items_of(self._sequence_of_canary)
+
+    def _items_of(self, model: SequenceModel) -> tuple[Floats, Floats, Floats]:
+        rows = self.catalogue.rows
+        return model.items(self.catalogue.keys, self.dense.vectors[:rows], self.dense.has[:rows])
+
+    def _items_after(
+        self, model: SequenceModel, old: tuple[Floats, Floats, Floats], changed: Sequence[int]
+    ) -> tuple[Floats, Floats, Floats]:
+        """A model's side of every row, worked out anew for rows that came since `old` or have their vector since."""
+        rows = self.catalogue.rows
         at = np.union1d(np.arange(len(old[2]), rows), np.array(changed, np.int64)).astype(np.int64)
         if not len(at):
             return old
-        parts = self.sequence.items(self.catalogue.keys[at], self.dense.vectors[at], self.dense.has[at])
+        parts = model.items(self.catalogue.keys[at], self.dense.vectors[at], self.dense.has[at])
         made = []
         for table, part in zip(old, parts, strict=True):
             grown = np.concatenate([table, np.zeros((rows - len(table), *table.shape[1:]), table.dtype)])

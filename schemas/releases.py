@@ -31,7 +31,11 @@ class Base(Wire):
 
 
 class Release(Wire):
-    """A model or a set of statistics, stored at `uri`. `sequence` grows by one within a role."""
+    """A model or a set of statistics, stored at `uri`. `sequence` grows by one within a role.
+
+    A candidate with a `share` is a canary: workers rank that share of the users by it, until a later record of the same
+    id says that it serves all, or that it is over. Those announced together are tried together; the ranker's id deals
+    the users."""
 
     release_id: Id
     role: Literal["statistics", "ranker", "sequence", "adapter", "encoder"]
@@ -48,6 +52,7 @@ class Release(Wire):
     base: Base | None = Field(
         None, description="what it builds on: of a difference the whole one, of a user side the item side"
     )
+    share: float | None = Field(None, gt=0, lt=1, description="of a candidate: the share of users that it serves")
     pinned: bool = Field(False, description="an operator holds on to it: the learner proposes no other")
 
 

@@ -239,9 +239,9 @@ class Feed:
         next_world = self._settle(next_world)
         if next_world is world:
             return
-        warm = ["names", "shared_features", "popular", "trending", "newest", "price_level", "whole_items"]
-        for name in [*warm, "sequence_pool"] if next_world.sequence is not None else warm:
-            getattr(next_world, name)  # worked out here rather than in the first step that needs it
+        _warm(next_world)
+        for one in next_world.apart if next_world.canary is not None else ():
+            _warm(one)
         self._show(next_world, self._read_to())
 
     def _dated(self, before: World, world: World) -> World:
@@ -330,3 +330,11 @@ class Feed:
         if world.catalogue.rows:
             self._index_at = positions
             self._show(world.settled(), positions)
+
+
+def _warm(world: World) -> None:
+    """Works out here what the first step that needs it would have to."""
+    for name in ("names", "shared_features", "popular", "trending", "newest", "price_level", "whole_items"):
+        getattr(world, name)
+    if world.sequence is not None:
+        _ = world.sequence_pool

@@ -80,6 +80,12 @@ class Lineage:
         serving = self.serving(release.role)
         return serving is not None and serving.release_id == release.release_id
 
+    def is_canary(self, release: Release) -> bool:
+        """Whether workers rank a share of the users by it, as they take it."""
+        serving = self.serving(release.role)
+        newest = next((one for one in self.of(release.role) if one.share is not None), None)
+        return newest is release and (serving is None or serving.sequence < release.sequence)
+
     def find(self, release_id: str) -> Release:
         """Raises Refused."""
         found = self.releases.get(release_id)

@@ -7,17 +7,21 @@ name and then moved.
     <releases_location>/<namespace>/<role>/<sequence>-<created>-<sha>.safetensors
     <releases_location>/<namespace>/checkpoints/<name>.safetensors
 
+What a process that was killed leaves half-written under a passing name is swept away by whoever comes later (`sweep`).
+
 A statistics release is a whole set, or what differs from one (`base`), complete in itself: any reader gets to the
 newest release with one whole set and one difference.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -32,6 +36,7 @@ from recsys.decay import HALF_LIVES_MS
 from recsys.statistics import Statistics
 from recsys.tallies import Priors, Tallies, overlay
 from schemas.releases import Base, Release
+from streams import faults
 from streams.settings import Settings
 
 SCHEMA_VERSION = 1
@@ -39,6 +44,12 @@ KEPT_MS = 7 * 86_400_000
 """Age at which a file that no newer release needs is removed."""
 KEPT_BYTES = 4 << 30
 """Room for a namespace's files of a role; the oldest go first. Replays reach back as far as their releases do."""
+
+_STRAY_MS = 600_000
+"""Age at which a file under a passing name belongs to nobody who lives."""
+_PASSING = ".tmp"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FOLDERS = ("statistics", "ranker", "sequence", "adapter", "encoder", "checkpoints")
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -48,6 +59,7 @@ class ReleaseUnusable(RuntimeError):  # noqa: N818
 
     ReleaseUnusable
     +- StorageAway      the storage does not answer, or takes nothing: waiting may help
+    |  +- StorageFull   there is no room
     +- ReleaseGone      there is no such file
     +- ReleaseDamaged   the file is not the one that was released
     """
@@ -55,6 +67,10 @@ class ReleaseUnusable(RuntimeError):  # noqa: N818
 
 class StorageAway(ReleaseUnusable):
     """The storage does not answer, or takes nothing now."""
+
+
+class StorageFull(StorageAway):
+    """There is no room in the storage."""
 
 
 class ReleaseGone(ReleaseUnusable):
@@ -147,25 +163,44 @@ class ReleaseStorage:
         return data
 
     def prune(self, now_ms: int, keep: set[str], role: str = "statistics") -> int:
-        """Removes files of a role that are too old or too many; `keep` are uris. Returns how many went."""
-        fs, folder = fsspec.url_to_fs(self._uri(role))
-        try:
-            entries = fs.ls(folder, detail=True)
-        except FileNotFoundError:
-            return 0
-        kept_paths = {fsspec.url_to_fs(uri)[1] for uri in keep}
-        files = sorted(
-            (e for e in entries if e["name"].endswith(".safetensors")),
-            key=lambda e: e["name"].rsplit("/", 1)[-1],
-            reverse=True,
-        )
+        """Removes files of a role that are too old or too many; `keep` are uris. Returns how many went. What is out of
+        reach is left for the next time."""
         gone, held = 0, 0
-        for entry in files:
-            held += entry["size"] or 0
-            created = int(entry["name"].rsplit("/", 1)[-1].split("-")[1])
-            if entry["name"] not in kept_paths and (held > KEPT_BYTES or now_ms - created > KEPT_MS):
-                fs.rm_file(entry["name"])
-                gone += 1
+        with suppress(Exception):
+            fs, folder = fsspec.url_to_fs(self._uri(role))
+            kept_paths = {fsspec.url_to_fs(uri)[1] for uri in keep}
+            files = sorted(
+                (e for e in fs.ls(folder, detail=True) if e["name"].endswith(".safetensors")),
+                key=lambda e: e["name"].rsplit("/", 1)[-1],
+                reverse=True,
+            )
+            for entry in files:
+                held += entry["size"] or 0
+                created = int(entry["name"].rsplit("/", 1)[-1].split("-")[1])
+                if entry["name"] not in kept_paths and (held > KEPT_BYTES or now_ms - created > KEPT_MS):
+                    fs.rm_file(entry["name"])
+                    gone += 1
+        return gone
+
+    def discard(self, places: Iterable[Base]) -> None:
+        """Takes back files that no record names, as far as that can be done."""
+        for place in places:
+            with suppress(Exception):
+                fs, path = fsspec.url_to_fs(place.uri)
+                fs.rm_file(path)
+
+    def sweep(self, now_ms: int) -> int:
+        """Removes what processes that were killed left under passing names; how many files. What is out of reach is
+        left for the next time."""
+        gone = 0
+        for name in _FOLDERS:
+            with suppress(Exception):
+                fs, folder = fsspec.url_to_fs(self._uri(name))
+                for entry in fs.ls(folder, detail=True):
+                    age = now_ms - 1000 * float(entry.get("mtime") or now_ms)
+                    if entry["name"].endswith(_PASSING) and age > _STRAY_MS:
+                        fs.rm_file(entry["name"])
+                        gone += 1
         return gone
 
     # checkpoints
@@ -198,6 +233,12 @@ class ReleaseStorage:
         try:
             return self._put(path, data)
         except Exception as error:
+            if _is_full(error):
+                raise StorageFull(
+                    f"There is no room for {len(data):,} bytes at {self._uri(path)} ({type(error).__name__}: {error}). "
+                    "Make room there, or set HEADWATER_RELEASES_URL to storage that has some. Nothing is lost: what "
+                    "serves goes on serving, learning goes on, and releases follow as soon as there is room."
+                ) from error
             raise StorageAway(
                 f"{len(data):,} bytes cannot be written to {self._uri(path)} ({type(error).__name__}: {error}). Check "
                 "HEADWATER_RELEASES_URL, that there is room, and that this process may write there."
@@ -206,11 +247,13 @@ class ReleaseStorage:
     def _put(self, path: str, data: bytes) -> str:
         fs, full = fsspec.url_to_fs(self._uri(path))
         fs.makedirs(full.rsplit("/", 1)[0], exist_ok=True)
+        stage = _stage(path)
         # object storage shows an upload when it is whole; in a folder it has to be moved into place
         if "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol):
-            passing = f"{full}.{os.getpid()}-{threading.get_ident()}-{time.monotonic_ns()}.tmp"
+            passing = f"{full}.{os.getpid()}-{threading.get_ident()}-{time.monotonic_ns()}{_PASSING}"
             try:
                 fs.pipe_file(passing, data)
+                faults.passed(f"{stage}.write")
                 os.replace(passing, full)
             except BaseException:
                 if os.path.exists(passing):
@@ -218,7 +261,23 @@ class ReleaseStorage:
                 raise
         else:
             fs.pipe_file(full, data)
+        faults.passed(f"{stage}.move")
         return str(fs.unstrip_protocol(full))
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether it says, or was caused by what says, that there is no room."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        error = error.__cause__
+    return False
+
+
+def _stage(path: str) -> str:
+    """What `streams.faults` calls the file."""
+    folder, _, name = path.partition("/")
+    return f"{name.partition('.')[0]}-checkpoint" if folder == "checkpoints" else folder
 
 
 def tallies_to_bytes(tallies: Tallies, base: str = "") -> bytes:

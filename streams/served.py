@@ -8,18 +8,25 @@ A sequence release is the user side of the model; its `base` is the item side it
 so the two never mix. Both stand on vectors of texts: `encoder_id` in a sequence release's file says by which encoder
 (without it: by the frozen one). On a World of another encoder it is not served, and waits until the two meet.
 
+A candidate that has a `share` is a canary (`recsys.experiments.canary`): its ranker, with the sequence model that was
+announced with it, stands in the World beside what serves, until its record says otherwise or a later release serves.
+
 A World's `release_id` names all its models, joined by `+`, the release of its encoder first; `none` where there are
-none. Which encoder serves is decided in `streams.feed`, which says so here.
+none; at the end those of a canary, as `canary:<share>:<id>`. Which encoder serves is decided in `streams.feed`, which
+says so here.
 """
 
 from __future__ import annotations
 
+import copy
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import structlog
 
+from recsys.experiments.canary import Canary
 from recsys.features import CONTEXT, FEATURES
 from recsys.features import SCHEMA_VERSION as FEATURE_SCHEMA
 from recsys.learning.learner import Learnt
@@ -32,6 +39,7 @@ from streams.releases import Arrays, ReleaseDamaged, ReleaseStorage, ReleaseUnus
 ROLES = ("ranker", "sequence")
 SCHEMA_VERSION = 1
 _AGAIN_S = 10.0
+_CANARY = "canary:"
 log = structlog.get_logger(__name__)
 
 
@@ -43,6 +51,15 @@ class OfAnotherEncoder(ReleaseUnusable):
             f"Release {release.release_id} was learnt on vectors of the encoder {encoder_id}; those here are of {here}."
         )
         self.encoder_id = encoder_id
+
+
+@dataclass(frozen=True, slots=True)
+class OnTrial:
+    """A canary in use: its releases by role, and what its users are served by, the models of other roles included."""
+
+    share: float
+    releases: dict[str, Release]
+    served: Served
 
 
 @dataclass(slots=True)
@@ -58,6 +75,10 @@ class Served:
     encoder_id: str | None = None
     """Whose vectors the World has; None: nobody says, and any sequence model is taken."""
     frozen_id: str | None = None
+    on_trial: OnTrial | None = None
+    """The canary, if there is one."""
+    candidates: dict[str, Release] = field(default_factory=dict)
+    """By role, the newest release that is to be a canary."""
     _sequence_of_encoder: str | None = None
     _elsewhere: dict[str, str | None] = field(default_factory=dict)  # release_id -> the encoder that it is for
     _wanted: dict[str, Release] = field(default_factory=dict)
@@ -67,7 +88,15 @@ class Served:
 
     def take(self, release: Release) -> None:
         """Notes a release; nothing is read yet."""
-        if release.role not in ROLES or release.status != "serving":
+        if release.role not in ROLES:
+            return
+        candidate = self.candidates.get(release.role)
+        if release.status == "candidate" and release.share is not None:
+            if candidate is None or release.sequence >= candidate.sequence:
+                self.candidates[release.role] = release
+        elif candidate is not None and candidate.release_id == release.release_id:
+            del self.candidates[release.role]
+        if release.status != "serving":
             return
         known = self._wanted.get(release.role)
         if known is None or release.sequence > known.sequence:
@@ -84,7 +113,16 @@ class Served:
             del self.loaded["sequence"]
 
     @property
+    def world_id(self) -> str:
+        """What a World with all of it is called."""
+        if self.on_trial is None:
+            return self.release_id
+        tried = [self.on_trial.releases[role] for role in ROLES if role in self.on_trial.releases]
+        return "+".join([self.release_id, *(f"{_CANARY}{self.on_trial.share!r}:{one.release_id}" for one in tried)])
+
+    @property
     def release_id(self) -> str:
+        """What its World is called for users who are in no canary."""
         named = [self.encoder] if self.encoder is not None else []
         named += [self.loaded[role] for role in ROLES if role in self.loaded]
         return "+".join(release.release_id for release in named) or "none"
@@ -120,13 +158,53 @@ class Served:
                 log.warning("release_unusable", release_id=release.release_id, why=str(error))
             else:
                 changed = True
-        return self.put_on(world) if changed or world.release_id != self.release_id else world
+        changed |= self._try_newest(world.dense.dim, changed)
+        return self.put_on(world) if changed or world.release_id != self.world_id else world
+
+    def _try_newest(self, dim: int, changed: bool) -> bool:
+        """Takes up the canary that there should be, or none. `changed`: what serves is other than before. Whether it
+        is another one."""
+        wanted = {
+            role: one for role, one in self.candidates.items()
+            if role not in self.loaded or one.sequence > self.loaded[role].sequence
+        }  # fmt: skip
+        ranker, held = wanted.get("ranker"), self.on_trial
+        if ranker is None:  # it is announced last, and ends the trial first
+            self.on_trial = None
+            return held is not None
+        if held is not None and not changed and held.releases == wanted and held.served.encoder_id == self.encoder_id:
+            return False
+        if time.monotonic() - self._refused.get(ranker.release_id, -_AGAIN_S) < _AGAIN_S:
+            return False
+        try:
+            self.try_on(ranker.share or 0.0, wanted, dim)
+        except ReleaseUnusable as error:
+            self.on_trial = None
+            self._refused[ranker.release_id] = time.monotonic()
+            log.warning("canary_unusable", release_id=ranker.release_id, why=str(error), doing="serving all as before")
+            return held is not None
+        return True
+
+    def try_on(self, share: float, releases: Mapping[str, Release], dim: int) -> None:
+        """Takes these releases, a ranker among them, as the canary. Raises ReleaseUnusable."""
+        beside = copy.copy(self)
+        beside.loaded, beside.on_trial = dict(self.loaded), None
+        for release in releases.values():
+            beside.load(release, dim)
+        self.on_trial = OnTrial(share, dict(releases), beside)
 
     def put_on(self, world: World) -> World:
         """The World with what is loaded."""
-        weights = self.learnt.ranker
-        ranker = Ranker(world.ranker.device, AdditiveRanker(weights))
-        return world.with_models(ranker, self.sequence, self.release_id)
+        device, canary = world.ranker.device, None
+        if self.on_trial is not None:
+            served = self.on_trial.served
+            canary = Canary(
+                self.on_trial.share, self.on_trial.releases["ranker"].release_id,
+                Ranker(device, AdditiveRanker(served.learnt.ranker)), served.sequence, served.release_id,
+                self.release_id,
+            )  # fmt: skip
+        ranker = Ranker(device, AdditiveRanker(self.learnt.ranker))
+        return world.with_models(ranker, self.sequence, self.world_id, canary)
 
     def load(self, release: Release, dim: int) -> None:
         """Reads a release; `dim`: numbers of a World's vector. Raises ReleaseUnusable."""
@@ -193,3 +271,18 @@ def _finite(release: Release, model: SequenceModel) -> SequenceModel:
     if not all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):
         raise ReleaseDamaged(f"Release {release.release_id} holds numbers that are none.")
     return model
+
+
+def named(release_id: str) -> tuple[list[str], float, list[str]]:
+    """(the releases that serve, a canary's share, its releases) of a World's `release_id`; 0 and none without one."""
+    serving: list[str] = []
+    tried: list[str] = []
+    share = 0.0
+    for name in release_id.split("+"):
+        if name.startswith(_CANARY):
+            _, said, own = name.split(":", 2)
+            share = float(said)
+            tried.append(own)
+        elif name != "none":
+            serving.append(name)
+    return serving, share, tried

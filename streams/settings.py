@@ -36,6 +36,19 @@ class Learning(BaseModel):
     users: int = Field(50_000, ge=1, description="users whose evidence the learner keeps")
     choices_per_s: int = Field(150, ge=1, description="most choices of the whole catalogue that are learnt from")
     checkpoint_s: float = Field(30, gt=0, description="how often the learner's state is written down")
+    canary_share: float = Field(
+        0, ge=0, le=0.5, description="users that a release which passed the gate serves first; 0: it serves all at once"
+    )
+    canary_outcomes: int = Field(
+        200, ge=10, description="recommendations of a canary that have to be settled before it may serve all"
+    )
+    canary_settled_s: float = Field(60, gt=0, description="how long a canary's recommendation waits for an act")
+    canary_limit_s: float = Field(
+        1800, gt=0, description="most time of a canary: then it serves all, unless its users earn a tenth less or more"
+    )
+    slower_at_most: float = Field(
+        2, gt=1, description="a release whose forward pass takes more than so many times as long does not serve"
+    )
     screen: bool = Field(True, description="hold back what one user or one item could move too far")
 
 

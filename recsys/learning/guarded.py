@@ -21,6 +21,8 @@ from recsys.learning.learner import Learner, Learnt
 from recsys.learning.moments import Choices, Moment
 from recsys.learning.ranker import ranks_of
 from recsys.learning.screen import Screen
+from recsys.learning.slates import sound
+from recsys.policy import Policy
 from recsys.rank import AdditiveRanker, Ranker
 from recsys.sequence import SequenceModel
 from recsys.world import World
@@ -45,11 +47,13 @@ class Candidate:
 
 @dataclass(slots=True)
 class Taken:
-    """What a batch came to: choices learnt from, choices left out, erasures with the visits they took, drifts."""
+    """What a batch came to: choices learnt from, choices and examples left out by why, erasures with the visits they
+    took, drifts."""
 
     choices: int = 0
     not_finite: int = 0
     too_many: int = 0
+    other_schema: int = 0
     forgotten: list[tuple[Forget, int]] = field(default_factory=list)
     drifts: list[Drifted] = field(default_factory=list)
 
@@ -72,8 +76,8 @@ class GuardedLearner:
         self, world: World, events: Sequence[Event], received: Sequence[int], examples: Sequence[TrainingExample],
         room: int,
     ) -> Taken:  # fmt: skip
-        """Judges by the choices of a batch, then learns from them. `room`: most choices of the whole catalogue;
-        `world`: what serves."""
+        """Judges by the choices of a batch, then learns from them. `received`: when the log got each event, ms;
+        `room`: most choices of the whole catalogue; `world`: what serves."""
         taken = Taken()
         weights: list[float] | None = None
         if self.screen is not None and events:
@@ -84,25 +88,30 @@ class GuardedLearner:
                 taken.forgotten.append((event, self.learner.forget(event.user_id)))
                 if self.screen is not None:
                     self.screen.forget(event.user_id)
-        moments = self.learner.follow(world, events, weights)
+        moments = self.learner.follow(world, _believed(events, received, self.learner.policy), weights)
         if len(moments) > room:
             taken.too_many = len(moments) - room
             moments = [moments[at * len(moments) // room] for at in range(room)]
         seed = self.learner.ranker.choices
         blocks = self.learner.choices(world, moments, seed)
+        examples, left = sound(examples)
+        taken.other_schema, taken.not_finite = left
         slates = self.learner.slates(examples)
         serving = world.ranker.weights
-        for mine, theirs in zip(blocks, self._as_candidate(world, moments, seed, blocks), strict=True):
+        others = self._as_candidate(world, moments, seed, blocks)
+        for at, (mine, theirs) in enumerate(zip(blocks, others, strict=True)):
+            if not (fit := mine.finite).all():
+                # what the candidate alone makes no number of stays: that is what it is judged by
+                theirs = theirs.of(fit) if len(theirs) == len(mine) else theirs
+                taken.not_finite += int((~fit).sum())
+                mine = blocks[at] = mine.of(fit)
             taken.drifts += self._judge(mine, theirs, serving)
         if slates is not None:
             taken.drifts += self._judge(slates, slates, serving)
             blocks = [*blocks, slates]
         for block in blocks:
-            if np.isfinite(block.x).all():
-                self.learner.learn(block)
-                taken.choices += len(block)
-            else:
-                taken.not_finite += len(block)
+            self.learner.learn(block)
+            taken.choices += len(block)
         return taken
 
     # judging ---------------------------------------------------------------------------------------------------
@@ -229,6 +238,16 @@ class GuardedLearner:
         if fresh.screen is not None and "screen" in meta:
             made.screen = Screen.restore(below("screen"), meta["screen"])
         return made
+
+
+def _believed(events: Sequence[Event], received: Sequence[int], policy: Policy) -> list[Event]:
+    """The events, none further ahead of when the log got it than a clock may be: one wrong stamp would move the time by
+    which popularity fades, for all."""
+    leeway = int(policy.max_future_seconds * 1000)
+    return [
+        event if event.ts <= at + leeway else event.model_copy(update={"ts": at + leeway})
+        for event, at in zip(events, received, strict=True)
+    ]
 
 
 def ndcg(ranks: Doubles) -> Doubles:

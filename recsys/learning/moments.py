@@ -8,8 +8,9 @@ ranking had been asked for at that moment.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +69,17 @@ class Choices:
 
     def __len__(self) -> int:
         return len(self.target)
+
+    def of(self, lines: slice | npt.NDArray[np.bool_]) -> Choices:
+        """Some of them."""
+        held: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        parts: dict[str, Any] = {name: None if array is None else array[lines] for name, array in held.items()}
+        return Choices(**parts)
+
+    @property
+    def finite(self) -> npt.NDArray[np.bool_]:
+        """bool[B]: whether all features of a choice are numbers."""
+        return np.asarray(np.isfinite(self.x).all(axis=(1, 2)))
 
 
 def moments_of(

@@ -75,7 +75,7 @@ class RankerLearner:
 
     def _step_through(self, choices: Choices) -> None:
         for at in range(0, len(choices), STEP):
-            self._step(_some(choices, slice(at, at + STEP)))
+            self._step(choices.of(slice(at, at + STEP)))
 
     def _step(self, choices: Choices) -> None:
         x, there, target = choices.x, choices.there, choices.target
@@ -179,9 +179,3 @@ def _odds(scores: Doubles, there: npt.NDArray[np.bool_]) -> Doubles:
     scores = np.where(there, scores, -np.inf)
     odds: Doubles = np.exp(scores - scores.max(axis=1, keepdims=True))
     return odds / odds.sum(axis=1, keepdims=True)
-
-
-def _some(choices: Choices, places: slice) -> Choices:
-    held = {name: getattr(choices, name) for name in Choices.__slots__}
-    parts: dict[str, Any] = {name: None if array is None else array[places] for name, array in held.items()}
-    return Choices(**parts)

@@ -1,7 +1,8 @@
 """Screen: what an event may count for before any lane learns from it, so that a few cannot move what all are shown.
 
 In: events in the order of the log. Out: a weight of 0 to 1 for each, for the statistics, ranker and sequence lanes, and
-a `Burst` for each item that was pushed. No clock, no I/O; weights depend on the log and never on where it was cut.
+a `Burst` for each item that was pushed, and again once it has calmed down. No clock, no I/O; weights depend on the log
+and never on where it was cut.
 
 Three caps, each on what a poisoning attack (Lam & Riedl 2004, "Shilling recommender systems for fun and profit") needs:
 
@@ -10,9 +11,9 @@ Three caps, each on what a poisoning attack (Lam & Riedl 2004, "Shilling recomme
 - A user: within a block of interactions, no more than a share of it.
 - An item: what it gets within a block is held against its own decayed share and against the catalogue's spread (the
   share of the item at rank `usual`). What goes beyond by more than chance opens an episode. In it the item goes on at a
-  floor rate, and beyond that only by users who had not touched it yet, each once, up to a share. So a hit that many
-  people find is hardly held back, and one that the same few press again and again is. An episode lifts the item's own
-  share no further than a calm block would: an attack cannot make its own past.
+  floor rate, and beyond that only by users who had not touched it yet, each once, up to a share of the block and of the
+  users who are about. So a hit that many people find is hardly held back, and one that the same few press again and
+  again is. An episode lifts the item's own share no further than a calm block would: an attack can't make its own past.
 
 What many users do once each looks like a hit, and passes as one. Blocks are counted in weight and not in time, so quiet
 and busy shops are treated alike, wrong stamps move nothing there, and clicks that count for nothing hurry nothing on.
@@ -65,6 +66,8 @@ class Caps:
     """A rank: what the item that stands there gets is no burst for any item."""
     newcomers: float = 0.04
     """Most that an item in an episode gets, from users who had not touched it."""
+    reach: float = 0.08
+    """Most of them within a block, of the users of the block before: in a shop of few users a block's share is many."""
     memory: int = 20
     """Half-life of an item's own share, blocks."""
     tell: float = 10.0
@@ -78,7 +81,7 @@ class Caps:
 @dataclass(frozen=True, slots=True)
 class Burst:
     """An item that got far more than its history explains. Shares are of the block when it was reported; `withheld` is
-    in interactions; `users` counts up to 1,000."""
+    in interactions; `users` counts up to 1,000; `until` is when it had calmed down, ms, None while it lasts."""
 
     item_id: str
     since: int
@@ -86,6 +89,7 @@ class Burst:
     expected: float
     withheld: float
     users: int
+    until: int | None = None
 
 
 @dataclass(slots=True)
@@ -130,6 +134,7 @@ class Screen:
         self._users: dict[int, float] = {}  # counted in this block
         self._size = min(self.caps.block, _FIRST_BLOCK)  # of this block: a young log has short ones
         self._user_most = 0.2 * self._size
+        self._active = self._size  # users of the block before
         self._tallies: dict[int, _Tally] = {}
         self._shares: dict[int, float] = {}  # item -> decayed sum, relative to `_scale`
         self._total = 0.0
@@ -218,11 +223,11 @@ class Screen:
             self._bursts.append(self._burst(episode, tally))
         return granted
 
-    def _burst(self, episode: _Episode, tally: _Tally) -> Burst:
+    def _burst(self, episode: _Episode, tally: _Tally, until: int | None = None) -> Burst:
         seen = max(1.0, self._in_block)
         return Burst(
             episode.item_id, episode.since, min(1.0, tally.wanted / seen), tally.expected / self._size,
-            episode.withheld, len(episode.users),
+            episode.withheld, len(episode.users), until,
         )  # fmt: skip
 
     def _tally(self, item: int) -> _Tally:
@@ -232,7 +237,8 @@ class Screen:
         usual = max(caps.growth * expected, self._usual * self._size)
         calm = usual + caps.chance * sqrt(usual)
         free = self._floor(expected) if item in self._episodes else calm
-        return _Tally(0.0, 0.0, expected, calm, free, max(calm, caps.newcomers * self._size))
+        newcomers = min(caps.newcomers * self._size, caps.reach * self._active)
+        return _Tally(0.0, 0.0, expected, calm, free, max(calm, newcomers))
 
     def _floor(self, expected: float) -> float:
         return max(expected, self._usual * self._size / 2)
@@ -278,7 +284,10 @@ class Screen:
             self._shares[item] = self._shares.get(item, 0.0) + lasting
             self._total += lasting
         for item in [i for i in self._episodes if self._is_over(i)]:
-            del self._episodes[item]
+            episode = self._episodes.pop(item)
+            if episode.told:
+                tally = self._tallies.get(item) or self._tally(item)
+                self._bursts.append(self._burst(episode, tally, self.now))
         self._scale *= 2.0 ** (1 / caps.memory)
         if self._scale > _RESCALE or len(self._shares) > caps.items:
             self._rescale()
@@ -289,7 +298,8 @@ class Screen:
             usual = max(1, min(caps.usual, len(self._shares) // 4))
             self._usual = ranked[usual - 1] / self._total if self._total else 1.0
         self._size = min(caps.block, 2 * self._size)
-        self._user_most = self._size * max(caps.user_share, caps.user_fair / max(1, len(self._users)))
+        self._active = len(self._users)
+        self._user_most = self._size * max(caps.user_share, caps.user_fair / max(1, self._active))
         self._users, self._tallies, self._in_block, self._raw = {}, {}, 0.0, 0
         now = self.now or 0
         self._released = {item: until for item, until in self._released.items() if until > now}
@@ -310,7 +320,8 @@ class Screen:
     # asking and telling
     # -----------------------------------------------------------------------------------------------------
     def bursts(self) -> list[Burst]:
-        """Those since the last call, once an episode."""
+        """Those since the last call: an episode when it is told, and when it is over. One that an operator ended is
+        not told again."""
         bursts, self._bursts = self._bursts, []
         return bursts
 
@@ -366,7 +377,7 @@ class Screen:
         """The state that `dump` gave."""
         self = cls(caps)
         for name in _SCALARS:
-            setattr(self, name, meta[name])
+            setattr(self, name, meta.get(name, self._size) if name == "_active" else meta[name])  # once there was none
         for name in _DICTS:
             setattr(self, name, dict(meta[name]))
         self._ahead = (meta["ahead"][0], meta["ahead"][1]) if meta["ahead"] is not None else None
@@ -380,8 +391,8 @@ class Screen:
 
 
 _SCALARS = (
-    "now", "weighed", "withheld", "_turned", "_held", "_blocks", "_in_block", "_raw", "_size", "_user_most", "_total",
-    "_scale", "_usual",
+    "now", "weighed", "withheld", "_turned", "_held", "_blocks", "_in_block", "_raw", "_size", "_active", "_user_most",
+    "_total", "_scale", "_usual",
 )  # fmt: skip
 _DICTS = ("_users", "_released", "_owed")
 

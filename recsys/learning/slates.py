@@ -12,6 +12,7 @@ alike. So it counts by `SHARE`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +24,29 @@ from recsys.policy import Policy
 from schemas.training import TrainingExample
 
 MOST_WEIGHT = 3.0
+_MOST = 65_504.0  # what a float16 holds: beyond it no feature ever was (`recsys.opened`)
 SHARE = 0.1
 """What a choice among a slate counts, beside one of the whole catalogue."""
 _MOMENT = {f"moment.{name}": at for at, (name, _) in enumerate(CONTEXT)}
+
+
+class Left(NamedTuple):
+    """Examples that teach nothing, by why: features of another table, or numbers that no feature can be."""
+
+    other_schema: int
+    not_finite: int
+
+
+def sound(examples: Sequence[TrainingExample]) -> tuple[list[TrainingExample], Left]:
+    """Those that can be learnt from as far as their features go, and how many cannot. Whether an item is still there
+    does not matter: what was chosen is told by its features, as they were."""
+    fit = [one for one in examples if one.feature_schema == str(SCHEMA_VERSION)]
+    kept = [one for one in fit if all(map(_can_be, (one.features, *(other.features for other in one.beside))))]
+    return kept, Left(len(examples) - len(fit), len(fit) - len(kept))
+
+
+def _can_be(features: Mapping[str, float]) -> bool:
+    return all(-_MOST <= value <= _MOST for value in features.values())
 
 
 def choices_of_slates(examples: Sequence[TrainingExample], policy: Policy) -> Choices | None:

@@ -22,6 +22,7 @@ from streams.demo.catalogue import load
 from streams.replay.stock import vectors_of
 
 FRESH_AIM_S, SWAP_AIM_MS, RATE_AIM, BACK_AIM, PUSHED_AIM = 10.0, 20.0, 0.5, 0.9, 1.0
+BACK_EVENTS = 20  # of a shopper, after which the hit rate should be back
 RATE = 500.0
 AFTER_S = 0.5  # after a swap, in which its cost can show
 
@@ -106,13 +107,15 @@ def _behaviour(lab: Laboratory, result: Result) -> None:
     world = shop_world(items, vectors, lab.models.encode_query)
     events, windows = (600, 1) if lab.quick else (6_000, 3)
     lab.say("learn: everybody's taste flips")
-    sides = flip(world, items, events, 2 if lab.quick else 10, windows)
+    each = 2 if lab.quick else 10
+    sides = flip(world, items, events, each, windows)
     for side, (before, *after) in sides.items():
         result.figures.append(Figure(f"hit rate before the flip, {side}", "", [before.rate]))
-        for at, window in enumerate(after, 1):
-            aim = Aim("at least", BACK_AIM) if side == "learning" and at == 2 else None
+        for at, window in enumerate(after):
+            aim = Aim("at least" if side == "learning" else "at most", BACK_AIM) if at * each == BACK_EVENTS else None
             share = window.rate / max(before.rate, 1e-9)
-            result.figures.append(Figure(f"share of it in the {at}. ten events a shopper, {side}", "", [share], aim))
+            measure = f"share of it, events {at * each + 1} to {(at + 1) * each} a shopper after it, {side}"
+            result.figures.append(Figure(measure, "", [share], aim))
     lab.say("learn: a tenth of the users push an item")
     shares = attack(world, items, events)
     for side in ("screened", "open"):

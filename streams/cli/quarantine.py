@@ -13,7 +13,7 @@ import typer
 from streams.cli.terminal import connected, console, note, reading, sending, topic_name
 
 if TYPE_CHECKING:
-    from schemas.alerts import Alert
+    from streams.learner.bursts import Held
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -25,28 +25,39 @@ def register(app: typer.Typer) -> None:
 
 
 @group.command("list")
-def list_items(json: AsJson = False) -> None:
-    """Show items that drew suspiciously many interactions, and for which nobody has vouched since.
+def list_items(
+    past: Annotated[bool, typer.Option("--past", help="Also those that have calmed down.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Show items that draw suspiciously many interactions, and for which nobody has vouched since.
 
-    What goes beyond the usual counts for nothing as long as the burst lasts. That it calmed down is not reported, so
-    an item stays in this list for the 30 days that alerts are kept, unless it is released.
+    What goes beyond the usual counts for nothing as long as the burst lasts. One that has calmed down counts fully
+    again, and stays known for the 30 days that alerts are kept: --past shows it, with its end.
 
-    Example: `headwater quarantine list --json`
+    Example: `headwater quarantine list`, or `headwater quarantine list --past --json`
     """
     import orjson
+
+    from streams.learner.bursts import held
 
     with connected() as (_place, settings):
         consumer = reading(settings, "quarantine")
         try:
-            held = held_back(_alerts(consumer, topic_name("alerts", settings)))
+            known = held(_alerts(consumer, topic_name("alerts", settings)))
         finally:
             consumer.close()
+    shown = [one for one in known if past or one.until is None]
+    calm = sum(one.until is not None for one in known)
     if json:
-        print(orjson.dumps({"items": [alert.model_dump(mode="json") for alert in held]}).decode())
-    elif not held:
-        note("nothing is held back")
+        items = [one.alert.model_dump(mode="json") | {"until": one.until} for one in shown]
+        print(orjson.dumps({"items": items}).decode())
+        return
+    if shown:
+        console().print(_table(shown))
     else:
-        console().print(_table(held))
+        note("nothing is held back")
+    if calm and not past:
+        note(f"{calm} that calmed down: `headwater quarantine list --past` shows them")
 
 
 @group.command()
@@ -62,13 +73,13 @@ def release(
 
     from schemas.headers import cloudevent_headers
     from schemas.wire import encode
-    from streams.learner.bursts import release_of
+    from streams.learner.bursts import held, release_of
     from streams.records.send import Sender
 
     with connected() as (_place, settings):
         consumer, topic = reading(settings, "quarantine"), topic_name("alerts", settings)
         try:
-            known = {alert.subject for alert in held_back(_alerts(consumer, topic))}
+            known = {one.alert.subject for one in held(_alerts(consumer, topic)) if one.until is None}
         finally:
             consumer.close()
         alert = release_of(item_id)
@@ -86,47 +97,25 @@ def release(
         print(alert.text)
 
 
-def held_back(values: Iterable[bytes | None]) -> list[Alert]:
-    """The bursts that nobody has vouched for since, the newest last; of an item the latest. `values`: alerts as they
-    stand on the topic."""
-    from schemas.alerts import Alert
-    from streams.learner.bursts import vouched
-
-    held: dict[str, Alert] = {}
-    for value in values:
-        if (item_id := vouched(value)) is not None:
-            held.pop(item_id, None)
-            continue
-        try:
-            alert = Alert.model_validate_json(value or b"")
-        except ValueError:
-            continue
-        # the learner's own setbacks are quarantines too, but of a role and not of an item
-        if alert.kind == "quarantine" and "withheld" in alert.details:
-            held.pop(alert.subject, None)
-            held[alert.subject] = alert
-    return list(held.values())
-
-
 def _alerts(consumer: Any, topic: str) -> Iterable[bytes | None]:
     from streams.records.read import follow
 
     return (message.value() for message in follow(consumer, topic, beginning=True, to_the_end=True))
 
 
-def _table(held: list[Alert]) -> Any:
+def _table(shown: list[Held]) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
     from schemas.wire import format_rfc3339
 
     table = Table(box=None, padding=(0, 1))
-    for name in ("item", "since", "share", "expected", "withheld", "users"):
-        table.add_column(name, justify="left" if name in ("item", "since") else "right", overflow="fold")
-    for alert in held:
+    for name in ("item", "since", "until", "share", "expected", "withheld", "users"):
+        table.add_column(name, justify="left" if name in ("item", "since", "until") else "right", overflow="fold")
+    for alert, until in shown:
         figures = {name: float(str(alert.details.get(name, "nan"))) for name in _FIGURES}
         table.add_row(
-            escape(alert.subject), format_rfc3339(alert.ts),
+            escape(alert.subject), format_rfc3339(alert.ts), "now" if until is None else format_rfc3339(until),
             *(spec.format(figures[name]) for name, spec in _FIGURES.items()),
         )  # fmt: skip
     return table

@@ -19,6 +19,7 @@ from schemas.receipts import Receipt
 from schemas.releases import Release
 from schemas.topics import TOPICS
 from schemas.wire import encode
+from streams import faults
 from streams.kafka.clients import producer
 from streams.learner.election import SESSION_MS, Election
 from streams.settings import Settings
@@ -54,6 +55,8 @@ class Announcer:
             return True
         if not self._election.confirm():
             return False
+        what = _named(records[-1])
+        faults.passed(f"{what}.confirm")
         errors: list[object] = []
         for record in records:
             letter = _letter(record)
@@ -68,9 +71,17 @@ class Announcer:
             )
         self._producer.flush(SESSION_MS / 1000)
         if errors == [None] * len(records):
+            faults.passed(f"{what}.deliver")
             return True
         log.warning("learner.not_delivered", records=len(records), error=str(errors))
         return False
+
+
+def _named(record: BaseModel) -> str:
+    """What `streams.faults` calls it."""
+    if isinstance(record, Release):
+        return record.role if record.role in ("statistics", "encoder") else "models"
+    return type(record).__name__.lower()
 
 
 def _letter(record: BaseModel) -> _Letter:

@@ -11,10 +11,14 @@ A turn, in this order, and what a death after each step means:
  2. judge       choices are ranked by what serves and by the candidate, before anything is learnt from them.
  3. learn       weights move in memory. Lost with what was read, and learnt again from the checkpoint's offsets.
  4. file        a candidate that passed the gate is written. A file that nobody names; pruned one day.
- 5. record      the release is announced, if this process still leads. The next leader finds it on the topic, goes on
-                with the next sequence, and from the checkpoint's weights.
+ 5. record      the release is announced, if this process still leads: to serve, or as a canary (`releasing`). The next
+                leader finds it on the topic, goes on with the next sequence, and from the checkpoint's weights. Before
+                the first release of all there is a checkpoint: else the next leader would begin at the weights
+                released, and learn the same log twice.
  6. checkpoint  weights, optimisers, windows for replay, gate and offsets in one file, moved into place. What comes
-                after it is read again by whoever leads next, and by nobody twice.
+                after it is read again by whoever leads next, and by nobody twice. Receipts of erasures that it has
+                followed are in it until they are told.
+A storage that takes nothing stops 4 to 6 and nothing else (`streams.learner.refusals`).
 """
 
 from __future__ import annotations
@@ -22,29 +26,29 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import KafkaException
 
-from recsys.learning.drift import Drifted
 from recsys.learning.guarded import GuardedLearner
-from recsys.learning.learner import Bounds, Learner, Learnt
+from recsys.learning.learner import Bounds, Learner
 from recsys.learning.screen import Screen
-from recsys.recommend import derived_id
 from recsys.world import World
-from schemas.alerts import Alert
-from schemas.decode import Malformed, decode_event
-from schemas.events import Event, Forget
-from schemas.receipts import Receipt
-from schemas.releases import Release, TrainedThrough
+from schemas.events import Event
+from schemas.releases import TrainedThrough
 from schemas.training import TrainingExample
+from streams import faults
 from streams.feed import Feed
+from streams.learner import drifts
 from streams.learner.announce import Announcer
-from streams.learner.candidate import Desk
-from streams.learner.reading import Reader
+from streams.learner.erasures import Erasures
+from streams.learner.intake import Intake
+from streams.learner.reading import Reader, read_through
+from streams.learner.refusals import AGAIN_S, Refusals
+from streams.learner.releasing import Releasing
 from streams.learner.tuning import TuningLane
 from streams.learner.tuning_desk import TuningDesk, blank
 from streams.models import Models, load_models
@@ -77,20 +81,27 @@ class ModelLane:
         self._asked: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         learner = Learner(settings.policy, Bounds(users=settings.learning.users))
         self.guarded = GuardedLearner(learner, Screen() if settings.learning.screen else None)
+        self.refusals, self._intake = Refusals(), Intake(settings.max_record_bytes)
         self._read_ts = 0  # the log's time, ms
-        self._desk = Desk(settings, self._storage)
+        self._erasures = Erasures()
+        self._kept = False
+        """Whether there is a checkpoint of what is learnt here."""
+        self.releasing = Releasing(
+            settings,
+            self._storage,
+            self._feed.served,
+            lambda records: bool(self._ask(lambda: announcer.announce(records))),
+            self._keep_first,
+            self.refusals,
+        )
         self.reader = self._resume()
         if self.guarded.learner.encoder_id is None:  # anew, or from before checkpoints said so
             self.guarded.learner.encoder_id = models.encoder_id
         self.tuning = self._tuning_desk(models, tuning)
-        self._forgot_at: dict[int, int] = {}
-        """How far events were read when the last erasure came."""
         self._choices = float(settings.learning.choices_per_s)  # room for choices of the catalogue
-        self._turned = self._saved = self._items_moved = self._users_moved = self._put_up = time.monotonic()
+        self._turned = self._saved = self._items_moved = self._users_moved = time.monotonic()
+        self._release_at = self._save_at = 0.0  # not before then: a write was refused
         self._unsaved = False
-        self._receipts: list[Receipt] = []
-        self._alerts: list[Alert] = []
-        self._through = TrainedThrough(ts=0, offsets={})
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
 
     # the thread of the election --------------------------------------------------------------------------------
@@ -120,6 +131,7 @@ class ModelLane:
             self.poll()
             self._thread.join(0.05)
         self._feed.stop()
+        self.releasing.close(announce=False)
         self.reader.__exit__()
         if self.tuning is not None:
             self.tuning.close()
@@ -147,14 +159,14 @@ class ModelLane:
             except KafkaException as error:
                 log.warning("learner.models_kafka_away", error=str(error.args[0]))
                 self._stop.wait(1)
-            except ReleaseUnusable as error:
-                log.warning("learner.models_storage", why=str(error))
-                self._stop.wait(2)
+            except ReleaseUnusable:  # a rollback that could not be written; `refusals` has told
+                self._stop.wait(AGAIN_S)
             except Exception:
                 log.exception("learner.models_failed", doing="going on with what comes next")
                 self._stop.wait(1)
         if self._last_word:
             try:
+                self.releasing.close(announce=True)
                 self._save()
                 if self.tuning is not None:
                     self.tuning.save()
@@ -163,6 +175,8 @@ class ModelLane:
 
     def _turn(self) -> None:
         records = self.reader.take(_BATCH, _WAIT_S)
+        if records:
+            faults.passed("models.read")
         snapshot = self._feed.current()
         world = snapshot.world
         if self.guarded.learner.encoded_by(snapshot.encoder_id, world):
@@ -170,18 +184,40 @@ class ModelLane:
             self.guarded.begin_anew()
             self._unsaved = True
         if not self._crossing:
-            self._desk.follow(self._feed.served, self.guarded)
-        events, received, examples = self._decoded(records)
+            self.releasing.follow(self.guarded)
+        events, received, examples = self._intake.decoded(records)
         if records:
             self._unsaved = True
         if events or examples:
             started = time.perf_counter()
             self._take(world, events, received, examples)
             metrics.LEARNER_SECONDS.labels("learn").observe(time.perf_counter() - started)
+            faults.passed("models.learn")
+        self.releasing.saw(events, examples, caught_up=len(records) < _BATCH)
         self._train()
-        self._release()
         self._tell()
-        if time.monotonic() - self._saved >= self._settings.learning.checkpoint_s or self._receipts_due():
+        self._write()
+
+    def _write(self) -> None:
+        """Releases and checkpoints, when they are due. What the storage refuses is told by `refusals`."""
+        now = time.monotonic()
+        if not self._crossing and now >= self._release_at:
+            behind = self.releasing.desk.overtaken(self.reader.positions["events"], self.reader.ends["events"])
+            try:
+                self.releasing.turn(self.guarded, self._through, behind=behind)
+            except ReleaseUnusable:
+                self.guarded.withdraw()  # it will be out of date when there is room again
+                self._release_at = now + AGAIN_S
+        due = now - self._saved >= self._settings.learning.checkpoint_s or self._receipts_due()
+        if due and now >= self._save_at:
+            try:
+                self._save()
+            except ReleaseUnusable:
+                self._save_at = now + AGAIN_S
+
+    def _keep_first(self) -> None:
+        """Before a release: there has to be a checkpoint."""
+        if not self._kept:
             self._save()
 
     @property
@@ -189,39 +225,17 @@ class ModelLane:
         """Whether the feed is just going over to another encoder than the one whose vectors are learnt on here."""
         return self._feed.served.encoder_id != self.guarded.learner.encoder_id
 
-    def _decoded(self, records: Sequence[tuple[str, Message]]) -> tuple[list[Event], list[int], list[TrainingExample]]:
-        events: list[Event] = []
-        received: list[int] = []
-        examples: list[TrainingExample] = []
-        most = self._settings.max_record_bytes
-        for topic, record in records:
-            if topic == "events":
-                event = decode_event(record.key(), record.value(), most)
-                if not isinstance(event, Malformed):
-                    events.append(event)
-                    received.append(record.timestamp()[1])
-                continue
-            try:
-                examples.append(TrainingExample.model_validate_json(record.value() or b""))
-            except ValueError:
-                metrics.LEARNER_REFUSED.labels("malformed").inc()
-        return events, received, examples
-
     def _take(self, world: World, events: list[Event], received: list[int], examples: list[TrainingExample]) -> None:
         if events:
-            self._read_ts = max(self._read_ts, max(received))
+            self._read_ts = read_through(self._read_ts, received, int(time.time() * 1000))
         taken = self.guarded.take(world, events, received, examples, self._room())
         self._choices -= taken.choices
-        metrics.LEARNER_CHOICES.inc(taken.choices)
-        metrics.LEARNER_REFUSED.labels("too_many").inc(taken.too_many)
-        metrics.LEARNER_REFUSED.labels("not_finite").inc(taken.not_finite)
+        self._intake.count(taken)
         metrics.LEARNER_LOSS.set(self.guarded.learner.ranker.loss)
         metrics.LEARNER_NDCG.set(self.guarded.gate.level.mean)
-        for drifted in taken.drifts:
-            self._drifted(drifted)
+        self.releasing.alerts += [drifts.drifted(one, self._read_ts) for one in taken.drifts]
         for event, visits in taken.forgotten:
-            self._forgotten(event, visits)
-            self._forgot_at = dict(self.reader.positions["events"])
+            self._erasures.take(event, visits, self.reader.positions["events"])
 
     def _room(self) -> int:
         """Choices of the whole catalogue that the setting still allows: each costs as much as a ranking."""
@@ -246,131 +260,44 @@ class ModelLane:
             if items:
                 self._items_moved = self._users_moved
 
-    def _release(self) -> None:
-        """Puts up a candidate, or releases the one that has passed."""
-        served, guarded, now = self._feed.served, self.guarded, time.monotonic()
-        if served.pinned or guarded.learner.ranker.choices == 0 or self._crossing:
-            return
-        if (regressed := guarded.regressed()) is not None:
-            self._roll_back(*regressed)
-            return
-        if guarded.candidate is None:
-            if now - self._put_up >= self._settings.learning.interval_ms / 1000:
-                self._put_up = now
-                self._through = TrainedThrough(ts=self._read_ts, offsets=self._offsets("events"))
-                wrong = guarded.put_up(served.learnt)
-                if wrong is not None:
-                    self._diverged(wrong)
-            return
-        verdict = guarded.verdict()
-        if verdict.decision == "wait":
-            return
-        metrics.LEARNER_GATE.labels(verdict.decision).inc()
-        if verdict.decision == "hold":
-            log.info("learner.held", why=verdict.why)
-            guarded.withdraw()
-            return
-        if self._publish([], verdict.figures):
-            metrics.LEARNER_MODEL_STALENESS_SECONDS.set(max(0.0, time.time() - self._through.ts / 1000))
-            log.debug("learner.released", candidate=self.guarded.gate.candidate, why=verdict.why)
-
-    def _publish(self, first: list[Release], figures: Mapping[str, float]) -> bool:
-        """Writes and announces the candidate, behind the records `first`; whether it serves now."""
-        served, guarded = self._feed.served, self.guarded
-        assert guarded.candidate is not None
-        before = served.learnt
-        records = self._desk.written(guarded.candidate, served, self._through, figures, guarded.learner.encoder_id)
-        if not self._ask(lambda: self._announcer.announce([*first, *records])):
-            self._desk.look_again()
-            guarded.withdraw()
-            return False
-        self._desk.announced(records, served)
-        guarded.promoted(before)
-        for record in records:
-            metrics.LEARNER_RELEASES.labels(record.role).inc()
-        return True
-
-    def _roll_back(self, why: str, before: Learnt) -> None:
-        """What served before the last promotion is provably better on the choices made since: it serves again."""
-        served, now = self._feed.served, int(time.time() * 1000)
-        bad = [release.model_copy(update={"status": "rolled_back"}) for release in served.loaded.values()]
-        self.guarded.adopt(before)
-        if self.guarded.put_up(served.learnt) is not None or not self._publish(bad, {}):
-            return
-        metrics.LEARNER_GATE.labels("rolled_back").inc()
-        log.warning("learner.rolled_back", releases=[one.release_id for one in bad], why=why)
-        self._alerts.append(
-            Alert(
-                alert_id=f"rolled-back-{now}", kind="quarantine", subject="ranker", severity="critical", ts=now,
-                text=f"{served.release_id} was rolled back: what served before is better, {why} (NDCG@10).",
-            )
-        )  # fmt: skip
-
-    def _diverged(self, wrong: str) -> None:
-        """What was learnt cannot serve: the lanes go back to what does."""
-        log.error("learner.diverged", why=wrong)
-        served, now = self._feed.served, int(time.time() * 1000)
-        self.guarded.adopt(served.learnt)
-        self.guarded.learner.ranker.reset()
-        self._alerts.append(
-            Alert(
-                alert_id=f"diverged-{now}", kind="quarantine", subject="ranker", severity="critical", ts=now,
-                text=f"The learner's models were set back to {served.release_id}: {wrong}.",
-            )
-        )  # fmt: skip
-
-    def _drifted(self, drifted: Drifted) -> None:
-        before, after = drifted.before, drifted.after
-        direction = "fell" if after < before else "rose"
-        self._alerts.append(
-            Alert(
-                alert_id=f"drift-{self._read_ts}-{drifted.at}", kind="drift", subject="ranking",
-                severity="warning" if after < before else "info", ts=self._read_ts,
-                text=f"How well rankings foresee choices {direction} from {before:.3f} to {after:.3f} (NDCG@10).",
-                details={"before": before, "after": after},
-            )
-        )  # fmt: skip
+    def _through(self) -> TrainedThrough:
+        return TrainedThrough(ts=self._read_ts, offsets=self._offsets("events"))
 
     # erasures, alerts, checkpoints -----------------------------------------------------------------------------
-    def _forgotten(self, event: Forget, visits: int) -> None:
-        """A receipt, to go out once the checkpoint is without the user."""
-        self._receipts.append(
-            Receipt(
-                receipt_id=derived_id("receipt-learner", event.user_id, event.event_id), user_id=event.user_id,
-                event_id=event.event_id, kind="forget", ts=event.ts, removed={"training_visits": visits},
-                outcome="forgotten by the learner: gone from what it trains on and from its checkpoint",
-            )
-        )  # fmt: skip
-
     def _receipts_due(self) -> bool:
-        return bool(self._receipts) and (self.tuning is None or self.tuning.passed(self._forgot_at))
+        erased = self._erasures
+        return bool(erased.receipts) and (self.tuning is None or self.tuning.passed(erased.read_to))
 
     def _tell(self) -> None:
         """Alerts, and receipts of erasures that the checkpoint has followed."""
-        if not self._alerts:
+        if not self.releasing.alerts:
             return
-        alerts = list(self._alerts)
+        alerts = list(self.releasing.alerts)
         if self._ask(lambda: self._announcer.announce(alerts)):
-            del self._alerts[: len(alerts)]
+            del self.releasing.alerts[: len(alerts)]
 
     def _save(self) -> None:
-        """Writes the checkpoint, if there is anything new and this process still leads."""
-        self._saved = time.monotonic()
-        if not self._unsaved or not self._ask(self._announcer.leads):
+        """Writes the checkpoint, if there is anything new and this process still leads. Not before the alerts are told:
+        who goes on from it would not find them again. Raises ReleaseUnusable."""
+        self._tell()
+        if not self._unsaved or self.releasing.alerts or not self._ask(self._announcer.leads):
+            self._saved = time.monotonic()
             return
+        began = time.monotonic()
         arrays, state = self.guarded.dump()
         meta = {
             "layout": LAYOUT, "cluster_id": self.reader.cluster_id, "state": state, "read_ts": self._read_ts,
-            "offsets": {topic: self._offsets(topic) for topic in TOPICS_READ}, "announced": self._desk.read_to,
+            "offsets": {topic: self._offsets(topic) for topic in TOPICS_READ}, "announced": self.releasing.desk.read_to,
+            "erasures": self._erasures.dump(),
         }  # fmt: skip
-        self._storage.save_checkpoint(CHECKPOINT, arrays, meta)
-        self._unsaved = False
-        if not self._receipts_due():
-            return
-        receipts, self._receipts = self._receipts, []
-        if not self._ask(lambda: self._announcer.announce(receipts)):
-            self._receipts = receipts + self._receipts
-        metrics.LEARNER_SECONDS.labels("checkpoint").observe(time.monotonic() - self._saved)
+        with self.refusals.of("checkpoints of models"):
+            self._storage.save_checkpoint(CHECKPOINT, arrays, meta)
+        self._saved, self._unsaved, self._kept = time.monotonic(), False, True
+        metrics.LEARNER_SECONDS.labels("checkpoint").observe(self._saved - began)
+        receipts = list(self._erasures.receipts)
+        if self._receipts_due() and self._ask(lambda: self._announcer.announce(receipts)):
+            del self._erasures.receipts[: len(receipts)]
+            self._unsaved = True  # the next checkpoint is without them
 
     def _tuning_desk(self, models: Models, lane: TuningLane | None) -> TuningDesk | None:
         """The tuning lane with its edges, where it is on."""
@@ -396,6 +323,7 @@ class ModelLane:
                 raise ReleaseUnusable(f"it has layout {meta['layout']}, and this version reads {LAYOUT}")
             starts = {topic: {int(p): at for p, at in meta["offsets"][topic].items()} for topic in TOPICS_READ}
             guarded = GuardedLearner.restore(arrays, meta["state"], self.guarded)
+            erasures = Erasures.restore(meta["erasures"]) if "erasures" in meta else Erasures()
         except StorageAway:
             raise  # a new beginning would throw away what is only out of reach
         except (ReleaseUnusable, KeyError, ValueError, RuntimeError, TypeError) as error:
@@ -409,7 +337,8 @@ class ModelLane:
             log.warning("learner.models_checkpoint_of_another_log", doing="learning from the log's beginning")
             reader.__exit__()
             return Reader(self._settings, fresh)
-        self.guarded, self._read_ts, self._desk.read_to = guarded, meta["read_ts"], meta.get("announced", {})
+        self.guarded, self._read_ts, self.releasing.desk.read_to = guarded, meta["read_ts"], meta.get("announced", {})
+        self._erasures, self._kept = erasures, True
         log.info("learner.models_resumed", choices=guarded.learner.ranker.choices)
         return reader
 

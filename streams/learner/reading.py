@@ -7,7 +7,7 @@ A partition that is added to a topic later is read from its beginning.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
@@ -17,6 +17,7 @@ from schemas.topics import TOPICS
 from streams.kafka.clients import consumer
 from streams.settings import Settings
 
+_APPENDED = 2  # the type of a stamp that the broker gave
 _LOOK_S = 10.0  # between two looks for new partitions
 _TAIL = 500
 log = structlog.get_logger(__name__)
@@ -95,30 +96,50 @@ class Reader:
         )
 
 
+def received_ms(record: Message, now_ms: int) -> int:
+    """When the log got a record, by the log's own clock. A stamp that a producer made up bounds nothing: then it is
+    `now_ms`, the time of reading."""
+    kind, stamp = record.timestamp()
+    return stamp if kind == _APPENDED else now_ms
+
+
+def read_through(before_ms: int, received: Sequence[int], now_ms: int) -> int:
+    """The log's time once records of these stamps are read too, `before_ms` until then: the latest of them, and never
+    later than `now_ms`. So a clock that ran ahead for a while and was put right is forgotten."""
+    return min(max(before_ms, *received), now_ms)
+
+
 def last_release(settings: Settings, role: str) -> Release | None:
     """The newest release of a role on the topic. Raises KafkaException when the brokers do not answer."""
+    return last_releases(settings, [role])[role]
+
+
+def last_releases(settings: Settings, roles: Sequence[str]) -> dict[str, Release | None]:
+    """The newest release of each role on the topic. Raises KafkaException when the brokers do not answer."""
+    found: dict[str, Release] = {}
     with Reader(settings, {"releases": {}}) as whole:
         end = whole.ends["releases"].get(0, 0)
     # a compacted topic is long before it is compacted; what is wanted nearly always stands at its end
     for start in (max(0, end - _TAIL), 0):
-        found = _last(settings, role, start)
-        if found is not None or start == 0:
-            return found
-    return None
+        found = _last(settings, roles, start)
+        if len(found) == len(roles) or start == 0:
+            break
+    return {role: found.get(role) for role in roles}
 
 
-def _last(settings: Settings, role: str, start: int) -> Release | None:
-    found = None
+def _last(settings: Settings, roles: Sequence[str], start: int) -> dict[str, Release]:
+    found: dict[str, Release] = {}
+    wanted = {role.encode() for role in roles}
     with Reader(settings, {"releases": {0: start}}) as reader:
         while reader.behind():
-            for _, message in reader.take(500, 0.2):
-                if message.key() != role.encode() or message.value() is None:
+            for _, message in reader.take(500, 0.05):
+                if message.key() not in wanted or message.value() is None:
                     continue
                 try:
                     release = Release.model_validate_json(message.value() or b"")
                 except ValueError as error:
                     log.warning("reader.release_ignored", offset=message.offset(), why=str(error)[:200])
                     continue
-                if found is None or release.sequence >= found.sequence:
-                    found = release
+                if release.role not in found or release.sequence >= found[release.role].sequence:
+                    found[release.role] = release
     return found

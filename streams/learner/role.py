@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException
 from streams.learner.announce import Announcer
 from streams.learner.election import Election
 from streams.learner.process import RoleProcess
+from streams.learner.refusals import AGAIN_S
 from streams.learner.statistics import StatisticsLane
 from streams.observe import metrics
 from streams.releases import ReleaseUnusable
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _BATCH = 2000
 _IDLE_S = 0.05
-_AWAY_S = 2.0
 log = structlog.get_logger(__name__)
 
 
@@ -43,7 +43,6 @@ def lead(settings: Settings, election: Election, process: RoleProcess) -> None:
     models = _models(settings, announcer) if settings.learning.models else None
     try:
         interval, published = settings.statistics_interval_ms / 1000, 0.0
-        away: str | None = None
         while election.poll() and not process.stopping:
             process.beat.tick()
             lane.take(lane.reader.take(_BATCH, _IDLE_S))
@@ -52,21 +51,18 @@ def lead(settings: Settings, election: Election, process: RoleProcess) -> None:
                 if lane.changed and now - published >= interval:
                     published = now
                     lane.publish()
-                    away = None
-                lane.look_after()
-            except ReleaseUnusable as error:
+            except ReleaseUnusable:
                 # what was counted stays in memory, and the World in hand goes on serving
-                published = now + _AWAY_S
-                if away is None:
-                    log.error("learner.storage_away", why=str(error))
-                away = f"releases cannot be written: {error}"
+                published = now + AGAIN_S
+            with contextlib.suppress(ReleaseUnusable):  # told by the lane
+                lane.look_after()
             if models is not None:
                 models.poll()
-            process.problem = "the log is being read from its beginning" if lane.reader.behind() else away
+            process.problem = _problem(lane, models)
         if election.leading:
-            with contextlib.suppress(ReleaseUnusable):  # whoever leads next counts again from the last checkpoint
-                lane.publish()
-                lane.save()
+            for last_word in (lane.publish, lane.save):
+                with contextlib.suppress(ReleaseUnusable):  # whoever leads next counts again from the last checkpoint
+                    last_word()
     except KafkaException as error:
         log.warning("learner.kafka_away", error=str(error.args[0]))
         raise
@@ -75,6 +71,12 @@ def lead(settings: Settings, election: Election, process: RoleProcess) -> None:
         if models is not None:
             models.close(save=election.leading)
         lane.close()
+
+
+def _problem(lane: StatisticsLane, models: ModelLane | None) -> str | None:
+    if lane.reader.behind():
+        return "the log is being read from its beginning"
+    return lane.refusals.problem or (models.refusals.problem if models is not None else None)
 
 
 def _models(settings: Settings, announcer: Announcer) -> ModelLane:

@@ -10,7 +10,7 @@ What happens, in this order, and what a death after each step means:
  4. record      the Release is produced and its delivery confirmed. The next leader finds it on the topic and
  goes on
                 with the next sequence; its counts come from the checkpoint and the log, so no event counts
-                twice.
+                twice. No release has read less than the one before it: who begins anew is silent until then.
  5. checkpoint  counts and offsets, in one file, moved into place. The next leader starts here.
 A release is a difference from the last whole one while that pays: a new whole one is due when a difference
 holds a quarter of the rows, or when those written since add up to the size of a whole one.
@@ -32,20 +32,20 @@ from schemas.alerts import Alert
 from schemas.decode import Malformed, decode_event, decode_item
 from schemas.events import Forget
 from schemas.releases import Base, Release, TrainedThrough
+from streams import faults
 from streams.learner.announce import Announcer
 from streams.learner.bursts import alert_of, vouched
 from streams.learner.election import Election
-from streams.learner.reading import Reader, last_release
+from streams.learner.reading import Reader, last_release, read_through, received_ms
+from streams.learner.refusals import AGAIN_S, Refusals
 from streams.observe import metrics
 from streams.releases import SCHEMA_VERSION, ReleaseStorage, ReleaseUnusable, StorageAway
 from streams.settings import Settings
 
 ROLE = "statistics"
 _SCREEN = "screen."
-CHECKPOINT_S = 30.0
 _CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints
 _PRUNE_S = 300.0
-_APPENDED = 2  # the type of a stamp that the broker gave
 log = structlog.get_logger(__name__)
 
 Received = Sequence[tuple[str, Message]]
@@ -72,12 +72,14 @@ class StatisticsLane:
         self._newest_event_ms = 0
         self.screen = Screen() if settings.learning.screen else None
         self._alerts: list[Alert] = []
+        self.refusals = Refusals()
+        self._storage.sweep(int(time.time() * 1000))
         self.counts, self.reader = self._resume()
         published = self._last.trained_through.offsets if self._last else {}
         self.changed = any(published.get(str(p), 0) < at for p, at in self.reader.positions["events"].items() if at)
         self._unsaved = False
         self._saved = self._pruned = time.monotonic()
-        self._checkpoint_s = CHECKPOINT_S
+        self._checkpoint_s = settings.learning.checkpoint_s
 
     def _resume(self) -> tuple[Counts, Reader]:
         """The checkpoint's counts and a reader that stands where they end; or a new beginning."""
@@ -112,6 +114,8 @@ class StatisticsLane:
     def take(self, records: Received) -> None:
         """Folds in records of `events` and `items`. What is malformed is passed over: others dead-letter it."""
         events, received = [], []
+        if records:
+            faults.passed("statistics.read")
         most, now = self._settings.max_record_bytes, int(time.time() * 1000)
         for topic, record in records:
             key, value = record.key(), record.value()
@@ -126,10 +130,8 @@ class StatisticsLane:
             event = decode_event(key, value, most)
             if isinstance(event, Malformed):
                 continue
-            kind, stamp = record.timestamp()
             events.append(event)
-            # a stamp that a producer made up bounds nothing; then the time of reading does
-            received.append(stamp if kind == _APPENDED else now)
+            received.append(received_ms(record, now))
         if not records:
             return
         self._unsaved = True
@@ -143,8 +145,9 @@ class StatisticsLane:
                 if self.screen is not None and isinstance(event, Forget):
                     self.screen.forget(event.user_id)
             metrics.LEARNER_EVENTS.inc(counted)
-            self._newest_event_ms = max(self._newest_event_ms, max(received))
+            self._newest_event_ms = read_through(self._newest_event_ms, received, now)
             self.changed = self.changed or counted > 0
+        faults.passed("statistics.learn")
 
     def _heed(self, value: bytes | None) -> None:
         """An alert that says that an operator vouches for an item."""
@@ -157,14 +160,15 @@ class StatisticsLane:
     # -------------------------------------------------------------------------------------------------
     def publish(self) -> Release | None:
         """The release of what was counted so far; None if this process may not, or Kafka did not confirm it."""
-        if not self.changed:
+        if not self.changed or self._catching_up():
             return None
         rows, touched = len(self.counts), self.counts.touched
         whole = self._base is None or touched > max(64, self._base_rows // 4) or self._since_base >= self._base.size
         now = int(time.time() * 1000)
         with metrics.stage("release"):
             tallies = self.counts.tallies(self._shelf, touched=not whole)
-            place = self._storage.save_statistics(tallies, self._sequence + 1, now, whole=whole)
+            with self.refusals.of("releases"):
+                place = self._storage.save_statistics(tallies, self._sequence + 1, now, whole=whole)
         release = Release(
             release_id=f"statistics-{place.sha256[:10]}-{self._sequence + 1}",
             role="statistics",
@@ -199,6 +203,13 @@ class StatisticsLane:
         log.debug("learner.published", release_id=release.release_id, rows=touched, whole=whole, size=place.size)
         return release
 
+    def _catching_up(self) -> bool:
+        """Whether the newest release had read further, as after the loss of a checkpoint: a release now would take back
+        what is served."""
+        at, ends = self.reader.positions["events"], self.reader.ends["events"]
+        read = self._last.trained_through.offsets if self._last else {}
+        return any(at.get(int(p), 0) < min(offset, ends.get(int(p), 0)) for p, offset in read.items())
+
     def _look_again(self) -> None:
         """A release that is not known to have arrived may have arrived all the same: the topic knows."""
         try:
@@ -210,22 +221,29 @@ class StatisticsLane:
     # 5
     # -------------------------------------------------------------------------------------------------------
     def look_after(self) -> None:
-        """Checkpoints and prunes when it is time to."""
+        """Tells alerts, checkpoints and prunes when it is time to. Raises ReleaseUnusable."""
         now = time.monotonic()
-        if self._alerts and self._announcer.announce(self._alerts):
-            self._alerts.clear()
+        self._tell()
         if now - self._saved >= self._checkpoint_s:
             self.save()
         if now - self._pruned >= _PRUNE_S and self._last is not None:
             self._pruned = now
             keep = {self._last.uri} | ({self._base.uri} if self._base else set())
+            self._storage.sweep(int(time.time() * 1000))
             gone = self._storage.prune(int(time.time() * 1000), keep)
             log.info("learner.pruned", files=gone)
 
+    def _tell(self) -> bool:
+        """Whether no alert waits any more."""
+        if self._alerts and self._announcer.announce(self._alerts):
+            self._alerts.clear()
+        return not self._alerts
+
     def save(self) -> None:
-        """Writes the checkpoint, if there is anything new and this process still leads."""
+        """Writes the checkpoint, if there is anything new and this process still leads. Not before the alerts are told:
+        who goes on from it would not find them again. Raises ReleaseUnusable."""
         self._saved = time.monotonic()
-        if not self._unsaved or not self._election.confirm():
+        if not self._unsaved or not self._tell() or not self._election.confirm():
             return
         with metrics.stage("checkpoint"):
             meta: dict[str, Any] = {
@@ -238,10 +256,15 @@ class StatisticsLane:
                 mine, screen = self.screen.dump()
                 arrays |= {f"{_SCREEN}{name}": array for name, array in mine.items()}
                 meta["screen"] = screen
-            self._storage.save_checkpoint(ROLE, arrays, meta)
+            try:
+                with self.refusals.of("checkpoints"):
+                    self._storage.save_checkpoint(ROLE, arrays, meta)
+            except ReleaseUnusable:
+                self._saved -= self._checkpoint_s - AGAIN_S
+                raise
         self._unsaved = False
         took = time.monotonic() - self._saved
-        self._checkpoint_s = max(CHECKPOINT_S, took / _CHECKPOINT_SHARE)
+        self._checkpoint_s = max(self._settings.learning.checkpoint_s, took / _CHECKPOINT_SHARE)
 
     def close(self) -> None:
         self.reader.__exit__()

@@ -23,10 +23,11 @@ from schemas.decode import Malformed, decode_event, decode_item
 from schemas.events import Event
 from schemas.items import Item, Withdrawn
 from schemas.releases import Release, TrainedThrough
+from streams import faults
 from streams.encoders import LAYOUT as RELEASE_LAYOUT
 from streams.encoders import ROLE, Encoder, Encoders, loader
 from streams.learner.announce import Announcer
-from streams.learner.reading import Reader
+from streams.learner.reading import Reader, read_through, received_ms
 from streams.learner.tuning import Proposal, TuningLane
 from streams.observe import metrics
 from streams.releases import ReleaseStorage, ReleaseUnusable, StorageAway
@@ -128,15 +129,22 @@ class TuningDesk:
 
     def _read(self) -> int:
         """Takes in records, the shelf's first; how many."""
-        items, events = self._look_at_shelf(), list[Event]()
+        items, events, received = self._look_at_shelf(), list[Event](), list[int]()
+        now = int(time.time() * 1000)
         records = [] if self._shelf.behind() else self._log.take(_BATCH, 0.0)
         for _, message in records:
             event = decode_event(message.key(), message.value(), self._settings.max_record_bytes)
             if not isinstance(event, Malformed):
                 events.append(event)
-                self._read_ts = max(self._read_ts, message.timestamp()[1])
+                received.append(received_ms(message, now))
+        if records:
+            faults.passed("tuning.read")
+        if received:
+            self._read_ts = read_through(self._read_ts, received, now)
         self.lane.take(events, items)
         self._unsaved = self._unsaved or bool(records)
+        if records:
+            faults.passed("tuning.learn")
         return len(items) + len(records)
 
     def _follow(self) -> None:

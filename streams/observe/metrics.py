@@ -219,6 +219,15 @@ LEARNER_ACTIVE = _metric(
     "learner",
 )
 
+STORAGE_REFUSALS = _metric(
+    Counter,
+    "headwater_storage_refusals_total",
+    "Releases and checkpoints that the storage did not take, by why: full, away",
+    ("why",),
+    "files",
+    "learner",
+)
+
 LEARNER_CHOICES = _metric(
     Counter, "headwater_learner_choices_total", "Choices that the ranker learnt from", (), "choices", "learner"
 )
@@ -243,6 +252,30 @@ LEARNER_NDCG = _metric(
 )
 LEARNER_GATE = _metric(
     Counter, "headwater_learner_gate_total", "Candidates judged, by decision", ("decision",), "candidates", "learner"
+)
+LEARNER_CANARY_SHARE = _metric(
+    Gauge,
+    "headwater_learner_canary_share",
+    "Share of users that a candidate is tried on; 0 while none is",
+    (),
+    "0 to 1",
+    "learner",
+)
+LEARNER_CANARY_OUTCOMES = _metric(
+    Gauge,
+    "headwater_learner_canary_outcomes",
+    "Recommendations settled in the trial that runs or ran last, of canary and others",
+    ("users",),
+    "recommendations",
+    "learner",
+)
+LEARNER_CANARY_DIFFERENCE = _metric(
+    Gauge,
+    "headwater_learner_canary_difference",
+    "Reward a recommendation of the canary's users less that of others, likewise",
+    (),
+    "-1 to 1",
+    "learner",
 )
 LEARNER_SECONDS = _metric(
     Histogram,

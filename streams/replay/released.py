@@ -22,7 +22,7 @@ from streams.releases import ReleaseGone, ReleaseStorage, ReleaseUnusable
 from streams.replay.errors import WorldGone
 from streams.replay.journal import Stretch
 from streams.replay.tape import Tape
-from streams.served import ROLES, Served
+from streams.served import ROLES, Served, named
 from streams.settings import Settings
 
 NONE = "none"
@@ -46,7 +46,9 @@ class Released:
         self._tell, self._frozen, self._tolerant = tell, frozen_id, tolerant
         self._storage = ReleaseStorage.of(settings)
         wanted = {one.names["statistics_id"] for one in stretches}
-        wanted |= {name for one in stretches for name in names_of(one.names["release_id"])}
+        for one in stretches:
+            serving, _, tried = named(one.names["release_id"])
+            wanted |= {*serving, *tried}
         self._records = _records(settings, wanted - {NONE})
         self._encoders: dict[str, Encoder | ReleaseUnusable] = {}
 
@@ -114,12 +116,13 @@ class Released:
         wanted = stretch.names["release_id"]
         if wanted == world.release_id:
             return served, world
-        named = {role_of(name): name for name in names_of(wanted)}
-        if served.loaded.keys() - named.keys():
+        names, share, tried = named(wanted)
+        serving = {role_of(name): name for name in names}
+        if served.loaded.keys() - serving.keys():
             served = self.served(encoder)  # a worker that lagged behind had not taken a model of that role yet
         elif encoder is not None:
             served.encoded_by(encoder.encoder_id, encoder.release)
-        for role, name in named.items():
+        for role, name in serving.items():
             if role == ENCODER:
                 continue
             if role not in ROLES:
@@ -132,6 +135,12 @@ class Released:
                 served.load(self._record(name), world.dense.dim)
             except ReleaseUnusable as error:
                 self._gone(stretch, name, NONE if held is None else held.release_id, error)
+        served.on_trial = None
+        if tried:
+            try:
+                served.try_on(share, {role_of(name): self._record(name) for name in tried}, world.dense.dim)
+            except ReleaseUnusable as error:
+                self._gone(stretch, tried[0], NONE, error)
         return served, served.put_on(world)
 
     def _record(self, name: str) -> Release:
@@ -153,14 +162,9 @@ class Released:
         self._tell(f"{stretch}: {wanted} cannot be had ({str(error).rstrip('.')}); going on with {instead}")
 
 
-def names_of(release_id: str) -> list[str]:
-    """The releases that a World's `release_id` names."""
-    return [] if release_id == NONE else release_id.split("+")
-
-
 def encoder_name(stretch: Stretch) -> str:
     """The release of the encoder that a Stretch's World names; `none` for the frozen one."""
-    return next((name for name in names_of(stretch.names["release_id"]) if role_of(name) == ENCODER), NONE)
+    return next((name for name in named(stretch.names["release_id"])[0] if role_of(name) == ENCODER), NONE)
 
 
 def role_of(name: str) -> str:

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import structlog
 
 from schemas.decode import VALUE, Malformed
+from streams import faults
 from streams.observe import metrics
-from streams.worker import faults
 from streams.worker.outbox import Envelopes
 
 log = structlog.get_logger(__name__)

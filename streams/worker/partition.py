@@ -42,9 +42,9 @@ import orjson
 import structlog
 
 from schemas.decode import Malformed
+from streams import faults
 from streams.observe import metrics
 from streams.store.contract import Fenced, Store, StoreError
-from streams.worker import faults
 from streams.worker.outbox import Envelopes
 from streams.worker.outcome import Core, Group, Outcome, outcomes
 from streams.worker.patience import Patience

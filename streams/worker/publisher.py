@@ -18,9 +18,9 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 
+from streams import faults
 from streams.observe import metrics
 from streams.store.contract import Store
-from streams.worker import faults
 from streams.worker.outbox import unpack
 from streams.worker.patience import Abandoned, Patience
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from streams import faults
 from streams.observe import metrics
 from streams.store.contract import Store
-from streams.worker import faults
 from streams.worker.patience import Abandoned, Patience
 from streams.worker.publisher import Job, Publisher
 

@@ -177,3 +177,35 @@ def test_packing_keeps_everything(shop):
     ask(shop)
     packed = shop.users["u"].open[0]
     assert pack_opened(unpack_opened(packed)) == packed
+
+
+def test_a_stamp_from_far_ahead_closes_what_is_open_once_and_later_windows_last_as_long_as_ever(shop):
+    made, now = ask(shop), after(shop, 0)
+    shop.send("impression", rec_id=made["rec_id"], item_ids=[made["items"][0]["item_id"]], ts=now)
+    (told,) = act(shop, "elsewhere", ts=now + 90 * 24 * HOUR)  # by a clock that is three months ahead
+    assert told["label"] is None
+    fresh = next(m for m in shop.send("request", k=5, ts=now + HOUR) if "items" in m)
+    item = fresh["items"][0]["item_id"]
+    shop.send("impression", rec_id=fresh["rec_id"], item_ids=[item], ts=now + HOUR + 1000)
+    (label,) = examples(shop.send("interaction", action="click", item_id=item, ts=now + HOUR + 60_000))
+    assert (label["label"]["action"], label["label"]["delay_ms"]) == ("click", 60_000)
+
+
+@pytest.mark.parametrize(("behind_h", "delay_h"), [(5, 0), (-0.5, 0.5)])
+def test_a_users_clock_that_is_hours_off_never_makes_a_delay_negative(shop, behind_h, delay_h):
+    made, now = ask(shop), after(shop, 0)
+    stamp = now - int(behind_h * HOUR)
+    (label,) = act(shop, made["items"][0]["item_id"], rec_id=made["rec_id"], ts=stamp)
+    assert label["label"]["delay_ms"] == delay_h * HOUR
+
+
+def test_what_is_beside_an_act_is_told_without_the_items_that_are_gone(new_log, build_world, shop_items):
+    from schemas.items import Withdrawn
+
+    log = new_log(build_world(), Policy(label_window_hours=1))
+    made = ask(log)
+    chosen, gone, *others = [item["item_id"] for item in made["items"]]
+    log.world = log.world.advanced([Withdrawn(item_id=gone), Withdrawn(item_id=chosen)])
+    (label,) = act(log, chosen, rec_id=made["rec_id"])
+    assert label["item_id"] == chosen, "that it was chosen is told by its features, whether or not it is still there"
+    assert [one["item_id"] for one in label["beside"]] == others

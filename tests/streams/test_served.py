@@ -18,7 +18,7 @@ from recsys.world import World
 from schemas.items import Item
 from schemas.releases import Base, Release, TrainedThrough
 from streams.releases import ReleaseStorage, ReleaseUnusable
-from streams.served import SCHEMA_VERSION, Served
+from streams.served import SCHEMA_VERSION, Served, named
 
 NOW = 1_760_000_000_000
 DIM = 8
@@ -159,6 +159,63 @@ def test_a_model_learnt_on_other_vectors_is_refused(storage: ReleaseStorage, wor
     assert served.onto(world) is world
     with pytest.raises(ReleaseUnusable, match=f"those here have {DIM + SKETCH}"):
         served.load(misfit, world.dense.dim)
+
+
+def candidate(release: Release, share: float | None = 0.3) -> Release:
+    return release.model_copy(update={"status": "candidate", "share": share})
+
+
+def test_a_canary_stands_beside_what_serves_until_it_serves_all_or_is_over(
+    storage: ReleaseStorage, world: World
+) -> None:
+    served, model = Served(storage), model_of(world)
+    first, items = ranker(storage, 1, 1.0), sequence(storage, 1, model)
+    users = sequence(storage, 2, model.with_users(model_of(world, 2).user_side()), items.base)
+    second, third = ranker(storage, 2, 2.0), ranker(storage, 3, 3.0)
+    for one in (first, items, candidate(users)):
+        served.take(one)
+    alone = served.onto(world)
+    assert alone.canary is None, "it begins with its ranker, which comes last"
+    served.take(candidate(second))
+    tried = served.onto(alone)
+    assert tried.canary is not None
+    assert (tried.canary.share, tried.canary.salt) == (0.3, second.release_id)
+    assert tried.canary.release_id == f"{second.release_id}+{users.release_id}"
+    assert tried.release_id == f"{alone.release_id}+canary:0.3:{second.release_id}+canary:0.3:{users.release_id}"
+    assert named(tried.release_id) == (
+        [first.release_id, items.release_id], 0.3, [second.release_id, users.release_id],
+    )  # fmt: skip
+    assert np.array_equal(tried.ranker.weights, alone.ranker.weights), "the others are served as before"
+    assert tried.canary.sequence is not None
+    assert tried.canary.sequence.into is tried.sequence.into
+    assert served.onto(tried) is tried
+
+    served.take(second.model_copy(update={"status": "quarantined"}))
+    over = served.onto(tried)
+    assert (over.canary, over.release_id) == (None, alone.release_id)
+
+    served.take(candidate(third))
+    assert served.onto(over).canary is not None
+    served.take(third)
+    after = served.onto(over)
+    assert after.canary is None
+    assert after.release_id == f"{third.release_id}+{items.release_id}"
+
+
+def test_a_release_that_came_after_a_canary_ends_it_and_one_that_cannot_be_read_is_none(
+    storage: ReleaseStorage, world: World
+) -> None:
+    served = Served(storage)
+    served.take(ranker(storage, 1))
+    bad = candidate(ranker(storage, 2, weights=np.full_like(prior_weights(), np.nan)))
+    served.take(bad)
+    assert served.onto(world).canary is None
+    served.take(candidate(ranker(storage, 3, 3.0)))
+    assert served.onto(world).canary is not None
+    served.take(ranker(storage, 4, 4.0))
+    assert served.onto(world).canary is None
+    served.take(candidate(ranker(storage, 5, 5.0), None))
+    assert served.onto(world).canary is None, "a candidate without a share is for nobody"
 
 
 def test_an_operator_s_pin_on_a_sequence_model_outlasts_a_change_of_the_encoder(

@@ -276,3 +276,85 @@ def test_a_release_that_turns_out_worse_is_told_with_what_served_before(shop):
     assert before is served
     guarded.adopt(before)
     assert guarded.regressed() is None
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("nan"), 1e30, 70_000.0])
+def test_an_example_with_a_number_that_no_feature_can_be_costs_itself_alone(shop, bad):
+    world, _ = shop
+    spoilt = example(2, [1], similarity=0.5)
+    spoilt.beside[0].features["similarity"] = bad
+    slates = [example(1, [2], similarity=n / 600) for n in range(600)]
+    with_it, without = made(), made()
+    taken = take(with_it, world, [], [*slates[:300], spoilt, *slates[300:]])
+    assert (taken.choices, taken.not_finite) == (600, 1)
+    assert take(without, world, [], slates).choices == 600
+    np.testing.assert_array_equal(with_it.learner.ranker.weights, without.learner.ranker.weights)
+    assert with_it.gate.level.mean == without.gate.level.mean
+
+
+def test_a_choice_whose_features_are_no_numbers_costs_itself_alone(shop, monkeypatch):
+    world, items = shop
+    guarded, whole = made(), made()
+
+    def spoilt(*asked):
+        blocks = Learner.choices(guarded.learner, *asked)
+        blocks[0].x[3, 0, 0] = np.nan
+        return blocks
+
+    monkeypatch.setattr(guarded.learner, "choices", spoilt)
+    taken = take(guarded, world, clicks(items))
+    assert taken.not_finite == 1
+    assert taken.choices == take(whole, world, clicks(items)).choices - 1
+    assert np.isfinite(guarded.learner.ranker.weights).all()
+
+
+def test_examples_of_another_feature_table_are_left_out_and_counted(shop):
+    world, _ = shop
+    later = example(1, [2]).model_copy(update={"feature_schema": "99"})
+    taken = take(made(), world, [], [later, example(1, [2]), later])
+    assert (taken.choices, taken.other_schema) == (1, 2)
+
+
+def test_items_that_are_not_known_teach_nothing_until_they_are(shop):
+    world, items = shop
+    guarded = made()
+    strange = [event.model_copy(update={"item_id": f"new-{event.item_id}"}) for event in clicks(items, users=5, n=2)]
+    taken = take(guarded, world, strange)
+    assert taken.choices == 0
+    assert guarded.learner.sequence.visits == 0
+    slate = example(1, [2]).model_copy(update={"item_id": "gone"})
+    assert take(guarded, world, [], [slate]).choices == 1, "what is told by its features is learnt, whoever it was"
+    known = [event.model_copy(update={"event_id": f"k{event.event_id}"}) for event in clicks(items, users=5, n=2)]
+    assert take(guarded, world, known).choices == len(known)
+
+
+@pytest.mark.parametrize("ahead_ms", [5 * 3_600_000, 80 * 365 * 86_400_000])
+def test_a_stamp_from_far_ahead_does_not_take_away_what_is_popular(shop, ahead_ms):
+    world, items = shop
+    guarded, calm = made(), made()
+    take(guarded, world, clicks(items))
+    take(calm, world, clicks(items))
+    wrong = clicks(items, users=1, n=1, since=10**6)[0]
+    at = wrong.ts
+    right = wrong.model_copy(update={"ts": at + 300_000})
+    guarded.take(world, [wrong.model_copy(update={"ts": at + ahead_ms})], [at], [], 100)
+    calm.take(world, [right], [at], [], 100)
+    for one in (guarded, calm):
+        take(one, world, clicks(items, since=2 * 10**6, step=2))
+    mine, theirs = guarded.dump(), calm.dump()
+    np.testing.assert_array_equal(mine[0]["learner.sequence.weights"], theirs[0]["learner.sequence.weights"])
+    assert mine[1]["learner"]["sequence"]["chunk"] == theirs[1]["learner"]["sequence"]["chunk"]
+
+
+def test_stamps_of_long_ago_and_a_clock_that_is_set_back_are_learnt_from_all_the_same(shop):
+    world, items = shop
+    guarded = made()
+    before = len(clicks(items))
+    assert take(guarded, world, clicks(items)).choices == before
+    late = clicks(items, since=-6 * 3_600_000, step=2)  # the log's own clock, six hours back
+    taken = take(guarded, world, late)
+    assert taken.choices > 0
+    ancient = [event.model_copy(update={"ts": 5, "user_id": f"old-{event.user_id}"}) for event in clicks(items, step=3)]
+    assert guarded.take(world, ancient, [e.ts for e in clicks(items)], [], 10_000).choices == len(ancient)
+    guarded.learner.work(lambda: True, items=True)
+    assert guarded.put_up(Learnt(prior_weights(), None)) is None

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from recsys.counting import Counts
 from recsys.decay import DAY_MS
 from recsys.keys import item_key, item_keys
-from recsys.learning.screen import Caps, Screen
+from recsys.learning.screen import Burst, Caps, Screen
 from recsys.policy import Policy
 from recsys.statistics import Statistics
 from schemas.events import Forget, Impression, Interaction
@@ -137,11 +137,59 @@ def test_a_tenth_of_the_users_cannot_push_an_item_among_the_best(style, seed):
     calm = Screen().weigh([e for e in log if e.item_id != "pushed"])
     if style != "beside the best":
         assert weights[~pushed].mean() > calm.mean() - 0.01  # who has nothing to do with it loses nothing
-    (burst,) = [b for b in screen.bursts() if b.item_id == "pushed"]
+    (burst,) = [b for b in screen.bursts() if b.item_id == "pushed" and b.until is None]
     assert burst.observed > 5 * burst.expected
     assert burst.withheld >= 10
     assert 10 < burst.users <= 100
     assert not screen.bursts()
+
+
+def told_of_a_burst() -> tuple[Screen, Burst]:
+    """A screen in the middle of an attack, and what it tells."""
+    log, screen = attacked("press", np.random.default_rng(5), after=4000), Screen()
+    screen.weigh(log[:15_000])
+    for at in range(15_000, len(log), 100):
+        screen.weigh(log[at : at + 100])
+        if found := screen.bursts():
+            return screen, found[0]
+    raise AssertionError("not seen")
+
+
+def test_a_burst_is_told_again_once_it_has_calmed_down():
+    screen, burst = told_of_a_burst()
+    assert burst.until is None
+    arrays, meta = screen.dump()
+    calm = honest(4000, np.random.default_rng(6), users=1000, first=100_000)
+    for one in (screen, Screen.restore(arrays, json.loads(json.dumps(meta)))):
+        one.weigh(calm)
+        (over,) = one.bursts()
+        assert (over.item_id, over.since) == ("pushed", burst.since)
+        assert over.until > burst.since
+        assert over.withheld >= burst.withheld
+        assert over.observed < burst.observed
+        assert not one.bursts()
+
+
+def test_a_burst_that_an_operator_ended_is_not_told_again():
+    screen, burst = told_of_a_burst()
+    screen.release(burst.item_id)
+    screen.weigh(honest(4000, np.random.default_rng(6), users=1000, first=100_000))
+    assert not screen.bursts()
+
+
+def test_clocks_that_are_hours_off_neither_make_a_burst_nor_hide_one():
+    """A third of the users six hours ahead, a third six behind; its own clock is right, or set back."""
+    skewed = [
+        event.model_copy(update={"ts": event.ts + (int(event.user_id[1:]) % 3 - 1) * 6 * 3_600_000})
+        for event in attacked("press", np.random.default_rng(7), after=4000)
+    ]
+    straight = attacked("press", np.random.default_rng(7), after=4000)
+    expected = Screen().weigh(straight, [e.ts for e in straight])
+    for back in (0, 5 * 3_600_000):
+        received = [event.ts - back * (at > len(straight) // 2) for at, event in enumerate(straight)]
+        screen = Screen()
+        np.testing.assert_array_equal(screen.weigh(skewed, received), expected)
+        assert {burst.item_id for burst in screen.bursts()} == {"pushed"}
 
 
 def test_an_attack_on_a_young_log_does_not_get_to_the_top():
@@ -172,6 +220,42 @@ def test_a_hit_that_many_users_find_is_hardly_held_back():
     weights = screen.weigh(log)
     assert weights[[e.item_id == "new" for e in log]].mean() > 0.95
     assert not screen.bursts()
+
+
+def small_shop(rng: np.random.Generator, first: int, n: int = 6000) -> list[Any]:
+    """300 users in ten circles of 60 items each: no item has more than a hundredth."""
+    users = rng.integers(300, size=n)
+    items = users % 10 * 60 + rng.integers(60, size=n)
+    return [
+        act(first + j, f"u{u}", f"i{i}", NOW + (first + j) * 100)
+        for j, u, i in zip(range(n), users.tolist(), items.tolist(), strict=True)
+    ]
+
+
+def test_in_a_shop_of_few_users_a_wave_of_accounts_counts_for_few():
+    rng = np.random.default_rng(9)
+    log = small_shop(rng, 0)
+    for at, event in enumerate(small_shop(rng, 6000, 600)):
+        log.append(event)
+        if at % 6 == 0:  # each account presses it once, within one block, beside something else
+            log.append(act(len(log) + 10**6, f"m{at}", f"i{rng.integers(600)}", event.ts))
+            log.append(act(len(log) + 10**6, f"m{at}", "pushed", event.ts))
+    pushed = [e.item_id == "pushed" for e in log]
+    assert sum(pushed) == 100
+    assert Screen().weigh(log, [e.ts for e in log])[pushed].sum() < 0.1 * 300
+    assert Screen(Caps(reach=1.0)).weigh(log, [e.ts for e in log])[pushed].sum() > 0.1 * 300  # by its block alone
+
+
+def test_in_a_shop_of_few_users_a_hit_that_each_finds_once_is_soon_among_the_best():
+    rng = np.random.default_rng(10)
+    log = small_shop(rng, 0)
+    for at, event in enumerate(small_shop(rng, 6000, 3000)):
+        log.append(event)
+        if at % 20 == 0:  # at 5% at once: several times the best
+            log.append(act(len(log) + 10**6, f"u{(at // 20 * 7) % 300}", "pushed", event.ts))
+    weights = Screen().weigh(log, [e.ts for e in log])
+    rank, _ = standing(log, weights)
+    assert rank <= 10
 
 
 def test_a_hot_seller_with_a_history_may_sell_twice_as_much():

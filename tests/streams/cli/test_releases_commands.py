@@ -239,6 +239,29 @@ def test_a_release_is_shown_with_its_file_its_line_and_its_weights(headwater: Ru
     assert re.search(r"\b\d+(\.\d)? (min|h)\b", table.stdout), "its age: START was when the run began"
 
 
+def test_a_canary_is_listed_with_its_share_and_can_be_made_to_serve_all(
+    headwater: Run, learner: Learner, in_force: Settings
+) -> None:
+    serving = learner.ranker(0.6)
+    canary = learner.ranker(0.8).model_copy(update={"status": "candidate", "share": 0.05})
+    learner.send("releases", "ranker", canary)
+    withdrawn = serving.model_copy(update={"status": "quarantined", "release_id": "ranker-x-3", "sequence": 3})
+    learner.send("releases", "ranker", withdrawn)
+    (role,) = answer(headwater("releases", "list", "--json"))["roles"]
+    assert [(one["sequence"], one["serves"], one["canary"]) for one in role["releases"]] == [
+        (3, False, False), (2, False, True), (1, True, False),
+    ]  # fmt: skip
+    table = headwater("releases", "list").stdout
+    assert "canary, 5% of users" in table
+    assert "quarantined" in table
+    assert "canary, 5% of users" in headwater("releases", "show", canary.release_id).stdout
+    assert answer(headwater("releases", "promote", canary.release_id, "--json"))["same_as"] == canary.release_id
+    world, _ = served(in_force)
+    assert (brand_of(world), world.canary) == (0.8, None)
+    (role,) = answer(headwater("releases", "list", "--json"))["roles"]
+    assert not any(one["canary"] for one in role["releases"])
+
+
 def test_every_role_is_shown_and_compared(headwater: Run, learner: Learner) -> None:
     pairs = [learner.sequence(3, 1), learner.sequence(5, 2)]
     counts = [
@@ -298,6 +321,28 @@ def test_an_item_is_held_back_until_an_operator_vouches_for_it(
     assert (last.key(), vouched(last.value())) == (b"sku-1", "sku-1")
     assert [one["subject"] for one in answer(headwater("quarantine", "list", "--json"))["items"]] == ["sku-2"]
 
+    learner.send("alerts", "sku-1", alert_of(Burst("sku-1", START, 0.5, 0.01, 42.0, 3)))
+    listed = answer(headwater("quarantine", "list", "--json"))["items"]
+    assert [one["subject"] for one in listed] == ["sku-2"], "told once more after a restart, it is no new burst"
     learner.send("alerts", "sku-1", alert_of(Burst("sku-1", START + 1, 0.5, 0.01, 7.0, 3)))
     assert [one["subject"] for one in answer(headwater("quarantine", "list", "--json"))["items"]] == ["sku-2", "sku-1"]
     assert "was its id meant" in headwater("quarantine", "release", "sku-9").stderr
+
+
+def test_a_burst_that_has_calmed_down_is_told_from_one_that_lasts(headwater: Run, learner: Learner) -> None:
+    for item_id in ("sku-1", "sku-2"):
+        learner.send("alerts", item_id, alert_of(Burst(item_id, START, 0.5, 0.01, 42.0, 3)))
+    learner.send("alerts", "sku-1", alert_of(Burst("sku-1", START, 0.0, 0.01, 99.0, 5, START + 60_000)))
+    listed = answer(headwater("quarantine", "list", "--json"))["items"]
+    assert [(one["subject"], one["until"]) for one in listed] == [("sku-2", None)]
+    assert "1 that calmed down" in headwater("quarantine", "list").stderr
+    past = answer(headwater("quarantine", "list", "--past", "--json"))["items"]
+    assert [(one["subject"], one["until"]) for one in past] == [("sku-2", None), ("sku-1", START + 60_000)]
+    assert past[1]["details"] == {"observed": 0.5, "expected": 0.01, "withheld": 99.0, "users": 5}
+    assert "now" in headwater("quarantine", "list", "--past").stdout
+    assert "was its id meant" in headwater("quarantine", "release", "sku-1").stderr, "nothing is held back any more"
+    learner.send("alerts", "sku-2", alert_of(Burst("sku-2", START, 0.0, 0.01, 50.0, 3, START + 70_000)))
+    assert "nothing is held back" in headwater("quarantine", "list").stderr
+    learner.send("alerts", "sku-2", alert_of(Burst("sku-2", START + 90_000, 0.4, 0.01, 12.0, 3)))
+    listed = answer(headwater("quarantine", "list", "--json"))["items"]
+    assert [(one["subject"], one["ts"], one["until"]) for one in listed] == [("sku-2", START + 90_000, None)]

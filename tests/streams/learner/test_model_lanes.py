@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -110,28 +109,6 @@ def test_what_users_choose_reaches_the_world_that_serves(
     for role in ("ranker", "sequence"):
         sequences = [one["sequence"] for one in released(topics, role)]
         assert sequences == list(range(1, len(sequences) + 1))
-
-
-def test_killed_and_started_again_it_learns_from_every_choice_once(
-    topics: Any, start: Any, wait_for: Any, shoppers: Shoppers
-) -> None:
-    first = start("role", **QUICK)
-    shoppers.wave()
-    wait_for(lambda: learnt(topics) >= 512, "a checkpoint")
-    for _ in range(3):
-        shoppers.wave()
-        time.sleep(0.7)  # somewhere in the middle of learning, of a release, or of a checkpoint
-        first.kill()
-        first.wait(10)
-        first = start("role", **QUICK)
-    shoppers.wave()
-    wait_for(lambda: learnt(topics) >= shoppers.sent, "all choices in the checkpoint")
-    time.sleep(2)
-    assert learnt(topics) == shoppers.sent
-    for role in ("ranker", "sequence", "adapter"):
-        sequences = [one["sequence"] for one in released(topics, role)]
-        assert sequences == sorted(set(sequences)), role
-        assert all(b["parent"] == a["release_id"] for a, b in pairwise(released(topics, role)))
 
 
 def test_a_learner_that_was_paused_too_long_cannot_publish(

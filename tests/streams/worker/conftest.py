@@ -78,32 +78,45 @@ class Lab:
     def topic(self, name: str) -> str:
         return TOPICS[name].full_name(self.settings.namespace)
 
+    def told(self, **environment: str) -> dict[str, str]:
+        """The environment of a process of this lab."""
+        settings = self.settings
+        assert settings.redis_url is not None
+        names = {
+            "NAMESPACE": settings.namespace,
+            "KAFKA_BOOTSTRAP_SERVERS": str(settings.kafka_bootstrap_servers),
+            "REDIS_URL": settings.redis_url.get_secret_value(),
+            "KAFKA_PARTITIONS": str(settings.kafka_partitions),
+            "MAX_RECORD_BYTES": str(settings.max_record_bytes),
+            "ENCODER": "none",
+            "DATA_DIR": str(self.folder),
+        }
+        return os.environ | {f"HEADWATER_{name}": value for name, value in names.items()} | environment
+
+    def learner(self, **environment: str) -> subprocess.Popen[bytes]:
+        """A learner process; statistics every 100 ms."""
+        command = [sys.executable, "-m", "streams.cli", "learner", "--port", "0"]
+        told = self.told(**{"HEADWATER_STATISTICS_INTERVAL_MS": "100"} | environment)
+        return self._started(command, told)
+
+    def _started(self, command: list[str], told: dict[str, str]) -> subprocess.Popen[bytes]:
+        with (self.folder / "workers.log").open("ab") as log:
+            process = subprocess.Popen(command, env=told, stdout=log, stderr=log)
+        self.workers.append(process)
+        return process
+
     def worker(
         self, worker_id: str = "worker-0", fault: str = "", real: bool = False, **environment: str
     ) -> subprocess.Popen[bytes]:
         """A worker process: with the stand-in for the core, or the real one (without a text encoder)."""
-        settings = self.settings
-        assert settings.redis_url is not None
-        told = {
-            "HEADWATER_NAMESPACE": settings.namespace,
-            "HEADWATER_KAFKA_BOOTSTRAP_SERVERS": str(settings.kafka_bootstrap_servers),
-            "HEADWATER_REDIS_URL": settings.redis_url.get_secret_value(),
-            "HEADWATER_KAFKA_PARTITIONS": str(settings.kafka_partitions),
-            "HEADWATER_BATCH_RECORDS": str(settings.batch_records),
-            "HEADWATER_USER_CACHE": str(settings.user_cache),
-            "HEADWATER_MAX_RECORD_BYTES": str(settings.max_record_bytes),
-            "HEADWATER_WORKER_ID": worker_id,
-            "HEADWATER_FAULT": fault,
-            "HEADWATER_ENCODER": "none",
-            "HEADWATER_DATA_DIR": str(self.folder),
-        }
-        command = ["-m", "streams.cli", "worker"] if real else [str(STAND_IN)]
-        with (self.folder / "workers.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, *command], env=os.environ | told | environment, stdout=log, stderr=log
-            )
-        self.workers.append(process)
-        return process
+        told = self.told(
+            HEADWATER_BATCH_RECORDS=str(self.settings.batch_records),
+            HEADWATER_USER_CACHE=str(self.settings.user_cache),
+            HEADWATER_WORKER_ID=worker_id,
+            HEADWATER_FAULT=fault,
+            **environment,
+        )
+        return self._started([sys.executable, *(["-m", "streams.cli", "worker"] if real else [str(STAND_IN)])], told)
 
     def log(self) -> str:
         return (self.folder / "workers.log").read_text(errors="replace")

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from streams.worker.faults import STAGES
+from streams.faults import WORKER as STAGES
 
 pytestmark = pytest.mark.services
 

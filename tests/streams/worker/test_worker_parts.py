@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from streams.faults import killer
 from streams.store.contract import StoreAway, StoreError
-from streams.worker.faults import killer
 from streams.worker.outbox import Outgoing, pack, unpack
 from streams.worker.patience import Abandoned, Patience
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import orjson
@@ -141,27 +139,9 @@ def test_a_killed_worker_s_recommendations_are_those_of_a_replay_from_kafka_and_
     assert "only in A" in checked.stdout
 
 
-def learner(lab, **environment):
-    told = {
-        "HEADWATER_NAMESPACE": lab.settings.namespace,
-        "HEADWATER_KAFKA_BOOTSTRAP_SERVERS": str(lab.settings.kafka_bootstrap_servers),
-        "HEADWATER_REDIS_URL": lab.settings.redis_url.get_secret_value(),
-        "HEADWATER_DATA_DIR": str(lab.folder),
-        "HEADWATER_KAFKA_PARTITIONS": str(lab.settings.kafka_partitions),
-        "HEADWATER_MAX_RECORD_BYTES": str(lab.settings.max_record_bytes),
-        "HEADWATER_STATISTICS_INTERVAL_MS": "100",
-    }
-    with (lab.folder / "workers.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "streams.cli", "learner", "--port", "0"],
-            env=os.environ | told | environment, stdout=log, stderr=log,
-        )  # fmt: skip
-    lab.workers.append(process)
-
-
 def test_a_run_in_which_catalogue_and_statistics_changed_is_replayed_by_its_journal(lab, items, crowd):
     lab.send(items[:25], to="items")
-    learner(lab)
+    lab.learner()
     first = lab.worker("worker-0", real=True)
     lab.worker("worker-1", real=True)
     for at in range(8):
@@ -205,7 +185,7 @@ def over_days(events, hours):
 def test_a_run_in_which_models_changed_is_replayed_and_so_are_its_training_examples(lab, items, crowd, lanes):
     lab.send(items[:25], to="items")
     learnt = lanes(items[:25])
-    learner(lab, HEADWATER_LEARNING__MODELS="false")  # statistics change all the while; models are announced here
+    lab.learner(HEADWATER_LEARNING__MODELS="false")  # statistics change all the while; models are announced here
     first = lab.worker("worker-0", real=True)
     lab.worker("worker-1", real=True)
     for at in range(9):

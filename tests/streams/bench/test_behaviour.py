@@ -1,0 +1,31 @@
+"""Rehearsals: after a flip of all tastes, what is learnt over all users brings the hit rate back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recsys.world import World
+from streams.bench import behaviour, circles
+from streams.bench.rehearsal import shop_world
+from streams.demo.catalogue import load
+
+
+@pytest.fixture
+def shop(monkeypatch) -> tuple[World, list[dict[str, Any]]]:
+    """A fifth of the demo's shop, without an encoder: texts are told apart by their words."""
+    monkeypatch.setattr(behaviour, "SHOPPERS", 60)
+    monkeypatch.setattr(circles, "CIRCLES", 2)
+    items = load()[::5]
+    meaning = np.eye(8, dtype=np.float32)[0]
+    return shop_world(items, [(item["item_id"], meaning) for item in items], lambda text: meaning), items
+
+
+def test_after_a_flip_of_all_tastes_only_learning_over_all_users_comes_back(shop):
+    world, items = shop
+    sides = behaviour.flip(world, items, 600, 8, 2)
+    assert sides["never"][0].rate < 0.7 * sides["learning"][0].rate  # there is something to learn at all
+    back = {side: windows[-1].rate / windows[0].rate for side, windows in sides.items()}
+    assert back["learning"] > back["frozen"] + 0.15
