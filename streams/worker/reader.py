@@ -184,17 +184,21 @@ class Reader:
             messages += self._consumer.consume(most - len(messages), timeout=0)
         now_ms = time.time_ns() // 1_000_000
         found: dict[int, Fetched] = {}
+        made, last, records = (
+            tuple.__new__,
+            -1,
+            [],
+        )  # once a record: a named tuple's own constructor takes twice as long
         for message in messages:
             if message.error() is not None:
                 self._heard(message.error())
                 continue
-            partition, offset = message.partition(), message.offset()
-            if partition not in self._next:
-                continue  # was taken from us meanwhile
-            one = found.get(partition)
-            if one is None:
-                one = found[partition] = Fetched([], now_ms)
-            one.records.append(Record(offset, message.key(), message.value(), message))
+            partition = message.partition()
+            if partition != last:
+                if partition not in self._next:
+                    continue  # was taken from us meanwhile
+                last, records = partition, found.setdefault(partition, Fetched([], now_ms)).records
+            records.append(made(Record, (message.offset(), message.key(), message.value(), message)))
         for partition, fetched in found.items():
             self._next[partition] = fetched.records[-1].offset + 1
         self._look()
