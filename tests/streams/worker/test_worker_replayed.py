@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 
 import numpy as np
 import orjson
@@ -272,29 +273,26 @@ class Tuned:
 
     def world(self, encoder, items):
         items, vectors = self.vectors(encoder, items)
-        return World.empty(encoder.dim).advanced(items, [(one.item_id, v) for one, v in zip(items, vectors)])  # noqa: B905
+        return World.empty(encoder.dim).advanced(items, [(i.item_id, v) for i, v in zip(items, vectors, strict=True)])
 
 
 @pytest.mark.model
-def test_a_run_whose_text_encoder_was_tuned_and_went_back_is_replayed(lab, items, crowd, lanes_of, headwater, capsys):
+def test_a_run_whose_text_encoder_was_tuned_and_went_back_is_replayed(lab, items, crowd, lanes_of, headwater):
     shop = Tuned(lab)
     frozen, tuned = shop.frozen, shop.tuned
     assert (frozen.encode_query("a blue lamp") @ tuned.encode_query("a blue lamp")) < 0.95
     at = 0
 
-    def serve(name=""):
-        """Users go on, until a World of this name serves them, and while it does."""
+    def serve(name):
+        """Users go on until a World of this name has served them."""
         nonlocal at
-
-        def served():
-            nonlocal at
+        served, until = set(), time.monotonic() + 150  # two starts of a worker, at worst
+        while name not in served:
+            assert time.monotonic() < until, f"no World of {name}, but of {served}"
             lab.send(crowd(20, start=at))
             at += 20
             lab.until_done(share=0.9)
-            recommended = lab.published("recommendations")
-            return name in {orjson.loads(one.value)["world"]["release_id"] for one in recommended}
-
-        lab.until(served, f"a World of {name}")
+            served = {orjson.loads(one.value)["world"]["release_id"] for one in lab.published("recommendations")}
 
     lab.send(items[:25], to="items")
     shop.send(items[:25], frozen)
