@@ -1,16 +1,33 @@
-"""How aiokafka reaches the cluster that the settings name; the same settings as `streams.kafka.clients`, its words."""
+"""Leaving the group at once. A static member of librdkafka never says goodbye; aiokafka's protocol says it for it.
+
+The connection is described by the same settings as in `streams.kafka.clients`, in aiokafka's words.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.helpers import create_ssl_context
+from aiokafka.protocol.group import LeaveGroupRequest
 
 from streams.settings import Settings
 
 
-def aiokafka_connection(settings: Settings) -> dict[str, Any]:
-    """Arguments of every aiokafka client. Holds secrets: don't log it. Raises ValueError without an address."""
+async def leave_group(settings: Settings, group: str, member_id: str) -> None:
+    """Tells the group's coordinator that this member has gone. Raises KafkaError, and whatever stops a connection."""
+    client = AIOKafkaClient(client_id="headwater-worker", **_connection(settings))
+    try:
+        await client.bootstrap()
+        node = await client.coordinator_lookup(CoordinationType.GROUP, group)
+        await client.ready(node, group=ConnectionGroup.COORDINATION)
+        await client.send(node, LeaveGroupRequest(group, member_id), group=ConnectionGroup.COORDINATION)
+    finally:
+        await client.close()
+
+
+def _connection(settings: Settings) -> dict[str, Any]:
+    """Arguments of an aiokafka client. Holds secrets: don't log it. Raises ValueError without an address."""
     if not settings.kafka_bootstrap_servers:
         raise ValueError(
             "There is no Kafka to connect to. Set HEADWATER_KAFKA_BOOTSTRAP_SERVERS=host:port, or start an embedded "

@@ -1,44 +1,55 @@
-"""Faust's Kafka driver, changed so that one message of a Faust stream is one batch of a partition.
+"""Faust's Kafka driver, changed so that one message of a Faust stream is what has come of all partitions.
 
 Faust as it comes costs 66 to 126 microseconds an event, nearly all of it bookkeeping for each message. Here `getmany`
-yields a batch as one message, and the bookkeeping is replaced with the only number that counts: per partition, the
-offset that the worker has reported as done (`acknowledge`). Group membership, rebalances, the commit timer and orderly
-stops stay Faust's.
+yields all that was read as one message, and the bookkeeping is replaced with the only number that counts: per
+partition, the offset that the worker has reported as done (`acknowledge`). The order of a rebalance, the commit timer
+and orderly stops stay Faust's; reading is `reader`'s.
 
 Where to read from is not Kafka's committed offset but the store's position: `opened` asks for it. It is asked in
-`getmany`, before a fetch, since there no older fetch can be under way: whatever was read before is dropped, and what is
-read next is exactly what follows the position. A partition is opened after each rebalance, and again whenever
-`reopen` asks for it.
+`getmany`, before anything is taken: whatever was read before is dropped, and what is read next is exactly what follows
+the position. A partition is opened after each rebalance, and again whenever `reopen` asks for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
-import aiokafka
 import faust
 import structlog
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.protocol.group import LeaveGroupRequest
-from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.app import BootStrategy
-from faust.transport.drivers import aiokafka as stock
+from faust.transport.drivers import confluent as stock
 from faust.types import TP, ConsumerMessage
+from mode import Service
 
 from streams.worker.partition import Batch
+from streams.worker.reader import MakeConsumer, Reader
 
 log = structlog.get_logger(__name__)
 
 SESSION_TIMEOUT_S = 10.0
 HEARTBEAT_S = 1.0
 COMMIT_INTERVAL_S = 0.5
-COMMIT_TIMEOUT_S = 3.0
+TAKE_S = 0.25  # waited for a record at most
 # rebalances wait this long for a batch under way; a worker that needs longer is fenced by the store
 REBALANCE_TIMEOUT_S = 30.0
-_FOREVER_MS = 7 * 24 * 3600 * 1000
+CLIENT: dict[str, Any] = {
+    "partition.assignment.strategy": "roundrobin",
+    "isolation.level": "read_committed",
+    "enable.auto.offset.store": False,
+    "session.timeout.ms": int(SESSION_TIMEOUT_S * 1000),
+    "heartbeat.interval.ms": int(HEARTBEAT_S * 1000),
+    "max.poll.interval.ms": int(REBALANCE_TIMEOUT_S * 1000),
+    "fetch.min.bytes": 1,
+    "fetch.wait.max.ms": 100,
+    # read ahead this much, and look again soon once it is used up
+    "queued.min.messages": 5_000,
+    "queued.max.messages.kbytes": 65_536,
+    "fetch.queue.backoff.ms": 2,
+    "socket.nagle.disable": True,
+}
+"""What the consumer of a worker differs in from others, in librdkafka's words."""
 
 
 class Intake(Protocol):
@@ -61,95 +72,33 @@ class Intake(Protocol):
         ...
 
     def yielded(self) -> None:
-        """A batch is on its way to the worker."""
+        """Batches are on their way to the worker."""
         ...
 
 
-class ConsumerThread(stock.AIOKafkaConsumerThread):
-    """The thread in which aiokafka runs: heartbeats go on whatever the worker does."""
+class _Delegate(Service):  # type: ignore[misc]
+    """What Faust's consumer takes for its thread: the reader under Faust's names. Ends after the last commit."""
 
-    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        conf = self.app.conf
-        self._assignor = RoundRobinPartitionAssignor
-        return aiokafka.AIOKafkaConsumer(
-            client_id=conf.broker_client_id,
-            group_id=conf.id,
-            group_instance_id=conf.consumer_group_instance_id,
-            partition_assignment_strategy=[RoundRobinPartitionAssignor],
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            max_poll_records=conf.broker_max_poll_records,
-            # a worker that waits for Redis doesn't fetch, and must stay a member
-            max_poll_interval_ms=_FOREVER_MS,
-            fetch_min_bytes=1,
-            # a fetch under way leaves out partitions whose records still lie here: theirs wait for it to end
-            fetch_max_wait_ms=20,
-            session_timeout_ms=int(SESSION_TIMEOUT_S * 1000),
-            heartbeat_interval_ms=int(HEARTBEAT_S * 1000),
-            rebalance_timeout_ms=int(REBALANCE_TIMEOUT_S * 1000),
-            request_timeout_ms=int(conf.broker_request_timeout * 1000),
-            metadata_max_age_ms=10_000,
-            **transport.connection,
-        )
+    def __init__(self, consumer: Consumer, **options: Any) -> None:
+        super().__init__(**options)
+        transport: Transport = consumer.transport
+        self._leave = transport.leave
+        self.reader = Reader(transport.make_consumer, transport.topic, consumer.was_assigned, consumer.was_revoked)
 
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """False if Kafka did not take it; the next round tries again. Never a reason to stop."""
-        told = {
-            TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "")
-            for tp, offset in offsets.items()
-            if tp in self.assignment()
-        }
-        if not told:
-            return False
-        try:
-            await asyncio.wait_for(self._ensure_consumer().commit(told), COMMIT_TIMEOUT_S)
-        except Exception as error:
-            log.warning("worker.not_committed", error=type(error).__name__, reason=str(error))
-            return False
-        return True
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        self.reader.start()
 
-    async def ends(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """Partition -> offset behind its last record."""
-        wanted = [TopicPartition(*tp) for tp in tps]
-        found = await self.call_thread(self._ensure_consumer().end_offsets, wanted)
-        return {TP(*tp): end for tp, end in found.items()}
+    async def on_stop(self) -> None:
+        # a static member is missed only after its session: one that stops on purpose says so, others go on at once
+        if (member_id := self.reader.member_id) is not None:
+            try:
+                await asyncio.wait_for(self._leave(member_id), 2)
+            except Exception as error:  # it will be missed in time
+                log.info("worker.left_without_a_word", error=type(error).__name__)
+        await self.reader.stop()
 
-    def take_at_most(self, records: int) -> None:
-        """How many records the next fetch hands over at most."""
-        self._ensure_consumer()._max_poll_records = records
-
-    async def move(self, offsets: Mapping[TP, int | None]) -> None:
-        """Reads on from these offsets (None: from the oldest record). In the thread of the fetcher, so that no fetch
-        under way can bring back older ones."""
-        await self.call_thread(self._move, offsets)
-
-    async def _move(self, offsets: Mapping[TP, int | None]) -> None:
-        consumer = self._ensure_consumer()
-        for tp, offset in offsets.items():
-            if offset is None:
-                await consumer.seek_to_beginning(TopicPartition(*tp))
-            else:
-                consumer.seek(TopicPartition(*tp), offset)
-
-    async def on_thread_stop(self) -> None:
-        if self._consumer is not None:
-            await self._leave(self._consumer)
-        await super().on_thread_stop()
-
-    async def _leave(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
-        """A static member is missed only after its session: one that stops on purpose says so, others go on at once."""
-        coordinator = consumer._coordinator
-        if coordinator is None or coordinator.generation < 0:
-            return
-        try:
-            request = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
-            await asyncio.wait_for(coordinator._send_req(request), 2)
-        except Exception as error:  # it will be missed in time
-            log.info("worker.left_without_a_word", error=type(error).__name__)
-
-    def verify_event_path(self, now: float, tp: TP) -> None:
-        """Faust's detector of stuck streams counts messages, and ours are batches: the worker's heartbeat does this."""
+    def close(self) -> None:
+        """Faust calls this when a rebalance comes while it stops: `on_stop` sees to it."""
 
 
 class Consumer(stock.Consumer):
@@ -158,15 +107,29 @@ class Consumer(stock.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.intake: Intake = self.transport.intake
+        self._reader = self._thread.reader
         self._to_open: set[TP] = set()
         self._epochs: dict[TP, int] = {}
         self._done: dict[TP, int] = {}
         self._assigned_once = False
+        self._generation = 0
 
-    _thread: ConsumerThread
+    _thread: _Delegate
 
-    def _new_consumer_thread(self) -> ConsumerThread:
-        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> _Delegate:
+        return _Delegate(self, loop=self.loop, beacon=self.beacon)
+
+    def assignment(self) -> set[TP]:
+        return self._tps(self._reader.assignment)
+
+    def highwater(self, tp: TP) -> int | None:
+        return self._reader.end(tp.partition)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's detector of stuck streams counts messages, and ours are batches: the worker's heartbeat does this."""
+
+    def _tps(self, partitions: Iterable[int]) -> set[TP]:
+        return {TP(self.transport.topic, partition) for partition in partitions}
 
     def acknowledge(self, partition: int, epoch: int, offset: int) -> None:
         """All up to `offset` is done, which the next commit tells Kafka; of no effect if `epoch` is over."""
@@ -212,26 +175,30 @@ class Consumer(stock.Consumer):
         if not await self.intake.room():
             return
         generation = self.app.consumer_generation_id
-        self._thread.take_at_most(self.intake.most())
-        records, active = await self._wait_next_records(timeout)
-        received_ms = time.time_ns() // 1_000_000
-        if not records or self.should_stop:
+        fetched = await self._reader.take(self.intake.most(), min(timeout, TAKE_S))
+        if not fetched or self.should_stop:
             return
-        for tp, batch in records.items():
+        if not self.flow_active or self.app.consumer_generation_id != generation:
+            # a rebalance came in between: all partitions will be opened anew, so nothing is lost by dropping this
+            return
+        batches = []
+        for partition, (records, received_ms) in fetched.items():
+            tp = TP(self.transport.topic, partition)
             epoch = self._epochs.get(tp)
-            if not self.flow_active or self.app.consumer_generation_id != generation:
-                # a rebalance came in between: all partitions will be opened anew, so nothing is lost by dropping this
-                return
-            if epoch is None or tp in self._to_open or (active is not None and tp not in active):
+            if epoch is None or tp in self._to_open:
                 self._to_open.add(tp)
                 continue
+            batches.append(Batch(partition, epoch, records, received_ms))
+        if batches:
             self.intake.yielded()
-            yield tp, self._message(tp, Batch(tp.partition, epoch, batch, received_ms), generation)
+            yield self._message(batches, generation)
 
-    def _message(self, tp: TP, batch: Batch, generation: int) -> ConsumerMessage:
-        last = batch.records[-1]
-        return ConsumerMessage(
-            tp.topic, tp.partition, last.offset, batch.received_ms / 1000, last.timestamp_type, (), None, batch,
+    def _message(self, batches: Sequence[Batch], generation: int) -> tuple[TP, ConsumerMessage]:
+        """Batches of several partitions in one message, which Faust takes for one of the first's."""
+        first = batches[0]
+        tp = TP(self.transport.topic, first.partition)
+        return tp, ConsumerMessage(
+            tp.topic, tp.partition, first.records[-1].offset, first.received_ms / 1000, 0, (), None, batches,
             None, 0, 0, tp, generation_id=generation,
         )  # fmt: skip
 
@@ -242,10 +209,10 @@ class Consumer(stock.Consumer):
         if not due:
             return True
         try:
-            ends = await self._thread.ends(due)
-            opened = await self.intake.opened({tp.partition: end for tp, end in ends.items()})
+            ends = await self._reader.ends(tp.partition for tp in due)
+            opened = await self.intake.opened(ends)
             held = {tp: opened[tp.partition] for tp in due & self._to_open if tp.partition in opened}
-            await self._thread.move({tp: offset for tp, (_, offset) in held.items()})
+            await self._reader.read_from({tp.partition: offset for tp, (_, offset) in held.items()})
             for tp, (epoch, _) in held.items():
                 self._read_offset[tp] = None
                 self._epochs[tp] = epoch
@@ -263,15 +230,22 @@ class Consumer(stock.Consumer):
         self._done.clear()
         self._to_open = set(self.assignment())
 
-    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        await super().on_partitions_revoked(revoked)  # finishes what is under way, and commits
+    async def was_assigned(self, partitions: set[int]) -> None:
+        """The group has given us these."""
+        self._generation += 1
+        if not self.app.rebalancing:  # the first time; else `was_revoked` came before
+            self.app.on_rebalance_start()
+        self.app.consumer_generation_id = self._generation
+        await self.on_partitions_assigned(self._tps(partitions), self._generation)
+        self._assigned_once = True
+
+    async def was_revoked(self, partitions: set[int]) -> None:
+        """The group takes these: finishes what is under way, and commits."""
+        self.app.on_rebalance_start()
+        await self.on_partitions_revoked(self._tps(partitions))
         self._epochs.clear()
         self._done.clear()
         self._to_open.clear()
-
-    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        await super().on_partitions_assigned(assigned, generation_id)
-        self._assigned_once = True
 
     # --- acknowledging ------------------------------------------------------------------------------------------
 
@@ -291,8 +265,12 @@ class Consumer(stock.Consumer):
         """Gaps in a log (compaction, transactions) need no care where offsets aren't counted one by one."""
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
-        if not await self._commit(offsets):
+        """Never a reason to stop: the reader tells again what Kafka did not take."""
+        assigned = self._reader.assignment
+        told = {tp.partition: offset for tp, offset in offsets.items() if tp.partition in assigned}
+        if not told:
             return False
+        await self._reader.commit(told)
         self._committed_offset.update(offsets)
         return True
 
@@ -303,17 +281,21 @@ class Consumer(stock.Consumer):
 
 
 class Transport(stock.Transport):
-    """`connection`: how aiokafka reaches the cluster; `topic`: the full name of the events topic."""
+    """`make_consumer` makes the group's member, `leave` takes one out of it; `topic`: the full name of the events
+    topic."""
 
     Consumer: ClassVar[type[Consumer]] = Consumer
 
-    def __init__(self, url: Any, app: Any, *, connection: dict[str, Any], topic: str, intake: Intake) -> None:
+    def __init__(
+        self, url: Any, app: Any, *, make_consumer: MakeConsumer,
+        leave: Callable[[str], Awaitable[None]], topic: str, intake: Intake,
+    ) -> None:  # fmt: skip
         super().__init__(url, app)
-        self.connection, self.topic, self.intake = connection, topic, intake
+        self.make_consumer, self.leave, self.topic, self.intake = make_consumer, leave, topic, intake
 
 
 class WholeBatch(faust.Schema):
-    """Nothing to deserialize: the value is the batch."""
+    """Nothing to deserialize: the value is a list of batches."""
 
     def loads_value(self, app: Any, message: Any, **_: Any) -> Any:
         return message.value
@@ -333,18 +315,17 @@ class _App(faust.App):
 
 def make_app(
     group: str,
-    connection: dict[str, Any],
     topic: str,
     intake: Intake,
     *,
-    instance_id: str,
-    batch_records: int,
-    apply: Callable[[Batch], Awaitable[None]],
+    make_consumer: MakeConsumer,
+    leave: Callable[[str], Awaitable[None]],
+    apply: Callable[[Sequence[Batch]], Awaitable[None]],
 ) -> faust.App:
-    """A Faust app whose one agent hands each batch to `apply`. `group` is the consumer group."""
+    """A Faust app whose one agent hands what was read to `apply`. `make_consumer` and `leave` as in Transport."""
     app = _App(
         group,
-        broker="kafka://" + str(connection["bootstrap_servers"]).split(",")[0],
+        broker="confluent://",  # `make_consumer` knows where
         value_serializer="raw",
         store="memory://",
         web_enabled=False,
@@ -357,19 +338,18 @@ def make_app(
         broker_session_timeout=SESSION_TIMEOUT_S,
         broker_heartbeat_interval=HEARTBEAT_S,
         broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
-        broker_max_poll_records=batch_records,
-        broker_client_id="headwater-worker",
-        consumer_group_instance_id=instance_id,
         autodiscover=False,
         datadir="/nonexistent",  # nothing is written there without tables
     )
-    transport = Transport(app.conf.broker_consumer, app, connection=connection, topic=topic, intake=intake)
+    transport = Transport(
+        app.conf.broker_consumer, app, make_consumer=make_consumer, leave=leave, topic=topic, intake=intake
+    )
     app.transport = app.consumer_transport = transport
     source = app.topic(topic, schema=WholeBatch(value_serializer="raw", key_serializer="raw"))
 
     @app.agent(source, name=f"{group}.batches")
     async def batches(stream: Any) -> None:
-        async for batch in stream:
-            await apply(batch)
+        async for fetched in stream:
+            await apply(fetched)
 
     return app

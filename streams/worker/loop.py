@@ -19,7 +19,7 @@ import time
 import traceback
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -40,7 +40,7 @@ from streams.worker.saver import Saver
 
 log = structlog.get_logger(__name__)
 
-UNDER_WAY = 8  # batches
+UNDER_WAY = 4  # batches of each partition
 BATCH_S = 0.25  # what a batch should take: rankings cost thirty times as much as events that only change users
 LEAST_RECORDS, FIRST_RECORDS = 50, 500
 CHECK_S = 5.0  # how often an idle partition's position is compared with the store's
@@ -78,6 +78,7 @@ class Worker:
         self._seconds_a_record = BATCH_S / FIRST_RECORDS
         self._waiting: deque[Batch] = deque()  # taken, and not yet stepped
         self._stepping: asyncio.Task[None] | None = None
+        self._full = False  # as many records were taken as may be: more of them wait
         self._change = asyncio.Event()
         self._stopping = False
 
@@ -146,9 +147,11 @@ class Worker:
 
     @property
     def _has_room(self) -> bool:
-        # while batches wait for the step thread nothing more is fetched: what comes meanwhile comes in one fetch then,
-        # and each fetch costs the step a dozen turns at Python's lock
-        return self._under_way < UNDER_WAY and not self._on_the_way and not self._waiting
+        # what comes while a step runs is taken when it ends, all at once: a step of one event costs nearly as much as
+        # one of ten. Only behind a full batch is the next one taken ahead.
+        if self._on_the_way or self._waiting or self._under_way >= UNDER_WAY * max(2, len(self._partitions)):
+            return False
+        return self._full or self._stepping is None or self._stepping.done()
 
     def yielded(self) -> None:
         self._on_the_way += 1
@@ -170,12 +173,12 @@ class Worker:
 
     # --- batches ----------------------------------------------------------------------------------------------------
 
-    async def apply(self, batch: Batch) -> None:
-        """The agent's body: puts the batch in line for the step thread, which takes all that wait at once."""
+    async def apply(self, batches: Sequence[Batch]) -> None:
+        """The agent's body: puts the batches in line for the step thread, which takes all that wait at once."""
         self._on_the_way = max(0, self._on_the_way - 1)
-        self._under_way += 1
-        self._change.set()
-        self._waiting.append(batch)
+        self._under_way += len(batches)
+        self._waiting += batches
+        self._full = sum(len(batch.records) for batch in batches) >= self.most()
         if self._stepping is None or self._stepping.done():
             self._stepping = asyncio.create_task(self._step_all())
 
@@ -202,6 +205,8 @@ class Worker:
                     self._was_applied(batch, one)
                 self._pace(sum(len(batch.records) for _, batch in current), time.perf_counter() - started)
             self._change.set()
+        self._full = False
+        self._change.set()
 
     def _pace(self, records: int, seconds: float) -> None:
         """Learns from a batch what a record costs; from small ones it would learn what a batch costs."""

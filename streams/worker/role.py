@@ -20,7 +20,7 @@ from typing import Any
 import structlog
 
 from schemas.topics import TOPICS
-from streams.kafka.clients import KafkaUnreachable, producer
+from streams.kafka.clients import KafkaUnreachable, consumer, producer
 from streams.kafka.topics import WrongTopics, ensure_topics
 from streams.observe import logs
 from streams.observe.health import HealthServer
@@ -28,8 +28,8 @@ from streams.registry import Registration
 from streams.settings import Settings
 from streams.store.contract import Store
 from streams.store.redis import RedisStore
-from streams.worker.connection import aiokafka_connection
-from streams.worker.driver import make_app
+from streams.worker.connection import leave_group
+from streams.worker.driver import CLIENT, make_app
 from streams.worker.loop import Worker
 from streams.worker.outcome import Core
 
@@ -101,13 +101,14 @@ async def _serve(settings: Settings, port: int, core: Core, store: Store, proble
         looking = asyncio.create_task(worker.look_after())
         if not await _until_kafka_answers(settings, worker) or not await _until(worker, problems):
             return 0 if worker.failure is None else FAILED
+        group = f"{settings.namespace}.worker"
+        member = CLIENT | {"client.id": "headwater-worker", "group.instance.id": settings.worker_id}
         app = make_app(
-            f"{settings.namespace}.worker",
-            aiokafka_connection(settings),
+            group,
             TOPICS["events"].full_name(settings.namespace),
             worker,
-            instance_id=settings.worker_id,
-            batch_records=settings.batch_records,
+            make_consumer=lambda on_commit: consumer(settings, group, extra=member | {"on_commit": on_commit}),
+            leave=partial(leave_group, settings, group),
             apply=worker.apply,
         )
         worker.start()
