@@ -34,6 +34,18 @@ class Position:
     appended: int
 
 
+class Save(NamedTuple):
+    """The arguments of one `Store.save`."""
+
+    partition: int
+    expected: int | None
+    new: int
+    users: Mapping[str, Mapping[str, bytes] | None]
+    outbox: Sequence[bytes]
+    note: bytes
+    token: bytes
+
+
 class Entry(NamedTuple):
     """A message of the outbox that was not confirmed yet. Sequence numbers count from 1 and never repeat."""
 
@@ -99,12 +111,22 @@ class Store(Protocol):
         """
         ...
 
+    def save_all(self, saves: Sequence[Save]) -> list[int | StoreError]:
+        """Saves of different partitions, each atomic by itself, in as few turns as the store allows. For each what
+        `save` returns, or the error that it would raise; raises StoreAway if the store could not take them all: those
+        that have a token may be repeated."""
+        ...
+
     def pending(self, partition: int) -> list[Entry]:
         """The outbox, oldest first."""
         ...
 
     def confirm(self, partition: int, upto: int) -> None:
         """Takes the entries with sequence numbers up to `upto` out of the outbox; the ones already out don't matter."""
+        ...
+
+    def confirm_all(self, upto: Mapping[int, int]) -> None:
+        """`confirm` for several partitions (partition -> sequence number), in as few turns as the store allows."""
         ...
 
     def read_user(self, user_id: str, partitions: int) -> dict[bytes, bytes]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from streams.kafka.partition import partition_of
-from streams.store.contract import Entry, Fenced, Position
+from streams.store.contract import Entry, Fenced, Position, Save, StoreError
 
 
 @dataclass
@@ -63,6 +63,15 @@ class MemoryStore:
             held.position = Position(new, note, token, appended)
             return appended
 
+    def save_all(self, saves: Sequence[Save]) -> list[int | StoreError]:
+        found: list[int | StoreError] = []
+        for one in saves:
+            try:
+                found.append(self.save(*one[:5], note=one.note, token=one.token))
+            except StoreError as error:
+                found.append(error)
+        return found
+
     def pending(self, partition: int) -> list[Entry]:
         with self._lock:
             return list(self._of(partition).outbox)
@@ -71,6 +80,10 @@ class MemoryStore:
         with self._lock:
             held = self._of(partition)
             held.outbox = [entry for entry in held.outbox if entry.sequence > upto]
+
+    def confirm_all(self, upto: Mapping[int, int]) -> None:
+        for partition, sequence in upto.items():
+            self.confirm(partition, sequence)
 
     def read_user(self, user_id: str, partitions: int) -> dict[bytes, bytes]:
         return self.load(partition_of(user_id, partitions), [user_id])[1].get(user_id, {})

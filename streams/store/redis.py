@@ -20,7 +20,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from streams.kafka.partition import partition_of
-from streams.store.contract import Entry, Fenced, Position, StoreAway, StoreError
+from streams.store.contract import Entry, Fenced, Position, Save, StoreAway, StoreError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,16 +47,22 @@ def _translated(call: Callable[P, T]) -> Callable[P, T]:
     def translated(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return call(*args, **kwargs)
-        except exceptions.AuthenticationError as error:
-            raise StoreError(f"Redis refused the login ({error}): check HEADWATER_REDIS_URL") from error
-        except _AWAY as error:
-            raise StoreAway(f"Redis doesn't answer ({type(error).__name__}: {error})") from error
-        except exceptions.ResponseError as error:
-            if any(word in str(error) for word in _PASSING):
-                raise StoreAway(f"Redis can't take this now: {error}") from error
-            raise StoreError(f"Redis refused: {error}") from error
+        except (exceptions.RedisError, OSError) as error:
+            raise _in_our_words(error) from error
 
     return translated
+
+
+def _in_our_words(error: Exception) -> Exception:
+    if isinstance(error, exceptions.AuthenticationError):
+        return StoreError(f"Redis refused the login ({error}): check HEADWATER_REDIS_URL")
+    if isinstance(error, _AWAY):
+        return StoreAway(f"Redis doesn't answer ({type(error).__name__}: {error})")
+    if isinstance(error, exceptions.ResponseError):
+        if any(word in str(error) for word in _PASSING):
+            return StoreAway(f"Redis can't take this now: {error}")
+        return StoreError(f"Redis refused: {error}")
+    return error
 
 
 class RedisStore:
@@ -97,16 +103,30 @@ class RedisStore:
         note: bytes = b"",
         token: bytes = b"",
     ) -> int:
-        tag = self._tag(partition)
+        save = Save(partition, expected, new, users, outbox, note, token)
+        return _sequence(save, self._run(self._save, *self._words(save)))
+
+    @_translated
+    def save_all(self, saves: Sequence[Save]) -> list[int | StoreError]:
+        found: list[int | StoreError] = []
+        for save, answer in zip(saves, self._run_all(self._save, list(map(self._words, saves))), strict=True):
+            try:
+                found.append(_sequence(save, answer))
+            except StoreAway:
+                raise
+            except StoreError as error:
+                found.append(error)
+        return found
+
+    def _words(self, save: Save) -> tuple[list[str], tuple[Any, ...]]:
+        """Keys and arguments of the script."""
+        tag = self._tag(save.partition)
         prefix = f"{tag}:u:"
-        keys = [f"{tag}:position", f"{tag}:outbox", *[prefix + user_id for user_id in users]]
-        rows = [[word for pair in fields.items() for word in pair] if fields else () for fields in users.values()]
-        batch = msgpack.packb((outbox, rows), use_bin_type=False)  # the server's decoder knows the old types only
-        words = ("" if expected is None else expected, new, note, token, batch)
-        done, answer = self._run(self._save, keys, words)
-        if not done:
-            raise Fenced(partition, expected, int(answer) if answer else None)
-        return int(answer)
+        keys = [f"{tag}:position", f"{tag}:outbox", *[prefix + user_id for user_id in save.users]]
+        rows = [[word for pair in fields.items() for word in pair] if fields else () for fields in save.users.values()]
+        # the server's decoder knows the old types only
+        batch = msgpack.packb((save.outbox, rows), use_bin_type=False)
+        return keys, ("" if save.expected is None else save.expected, save.new, save.note, save.token, batch)
 
     @_translated
     def pending(self, partition: int) -> list[Entry]:
@@ -118,10 +138,16 @@ class RedisStore:
         first = int(appended or 0) - len(payloads) + 1
         return [Entry(first + at, payload) for at, payload in enumerate(payloads)]
 
-    @_translated
     def confirm(self, partition: int, upto: int) -> None:
-        tag = self._tag(partition)
-        self._run(self._confirm, [f"{tag}:position", f"{tag}:outbox"], [upto])
+        self.confirm_all({partition: upto})
+
+    @_translated
+    def confirm_all(self, upto: Mapping[int, int]) -> None:
+        tags = [(self._tag(partition), sequence) for partition, sequence in upto.items()]
+        calls = [([f"{tag}:position", f"{tag}:outbox"], (sequence,)) for tag, sequence in tags]
+        for answer in self._run_all(self._confirm, calls):
+            if isinstance(answer, Exception):
+                raise _in_our_words(answer)
 
     @_translated
     def read_user(self, user_id: str, partitions: int) -> dict[bytes, bytes]:
@@ -170,6 +196,31 @@ class RedisStore:
             return client.evalsha(script.sha, len(keys), *keys, *words)
         except exceptions.NoScriptError:  # a new server, or another node of the cluster; from now on it knows it
             return client.eval(script.text, len(keys), *keys, *words)
+
+    def _run_all(self, script: _Script, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        """For each (keys, arguments) the answer, or the exception that it came to. A cluster is asked call by call:
+        redis-py has no scripts in a cluster's pipeline."""
+        client = self._connected()
+        if len(calls) == 1 or isinstance(client, redis.RedisCluster):
+            return [self._run(script, *call) for call in calls]
+        with client.pipeline(transaction=False) as pipe:
+            for keys, words in calls:
+                pipe.evalsha(script.sha, len(keys), *keys, *words)
+            answers: list[Any] = pipe.execute(raise_on_error=False)
+        for at, (keys, words) in enumerate(calls):
+            if isinstance(answers[at], exceptions.NoScriptError):
+                answers[at] = client.eval(script.text, len(keys), *keys, *words)
+        return answers
+
+
+def _sequence(save: Save, answer: Any) -> int:
+    """What the script's answer says. Raises Fenced, StoreAway, StoreError."""
+    if isinstance(answer, Exception):
+        raise _in_our_words(answer) from answer
+    done, told = answer
+    if not done:
+        raise Fenced(save.partition, save.expected, int(told) if told else None)
+    return int(told)
 
 
 def _position(words: Sequence[bytes | None]) -> Position | None:

@@ -196,7 +196,7 @@ class Worker:
                 started = time.perf_counter()
                 try:
                     applied = await self._loop.run_in_executor(
-                        self._steps, apply_together, self._core, self._envelopes, current
+                        self._steps, apply_together, self._core, self._envelopes, self._saver, current
                     )
                 except Exception as error:
                     self.fail(error)

@@ -44,7 +44,7 @@ import structlog
 from schemas.decode import Malformed
 from streams import faults
 from streams.observe import metrics
-from streams.store.contract import Fenced, Store, StoreError
+from streams.store.contract import Fenced, Save, Store, StoreError
 from streams.worker.outbox import Envelopes
 from streams.worker.outcome import Core, Group, Outcome, outcomes
 from streams.worker.patience import Patience
@@ -78,9 +78,12 @@ Taken = tuple[Any, Mapping[str, Mapping[int, int]]]
 """A World, and the positions it was built from."""
 
 
-def apply_together(core: Core, envelopes: Envelopes, batches: Sequence[tuple[Partition, Batch]]) -> list[Applied]:
-    """Steps 1 to 5 for batches of different partitions, in one step if they have no user in common. For each: whether
-    there was anything new in it, or why it could not be applied (Abandoned, StoreError)."""
+def apply_together(
+    core: Core, envelopes: Envelopes, saver: Saver, batches: Sequence[tuple[Partition, Batch]]
+) -> list[Applied]:
+    """Steps 1 to 5 for batches of different partitions, in one step if they have no user in common, and hands them to
+    the saver. For each: whether there was anything new in it, or why it could not be applied (Abandoned, StoreError).
+    """
     taken = core.world()
     applied: list[Applied] = [False] * len(batches)
     prepared: dict[int, Prepared] = {}
@@ -96,12 +99,15 @@ def apply_together(core: Core, envelopes: Envelopes, batches: Sequence[tuple[Par
     stepped = {at: Group(one.users, one.events, one.batch.received_ms) for at, one in prepared.items() if one.events}
     made = dict(zip(stepped, outcomes(core, envelopes, taken[0], list(stepped.values())), strict=True))
     metrics.STAGE_SECONDS.labels("step").observe(time.perf_counter() - started)
+    tasks: list[Task] = []
     for at, one in prepared.items():
         try:
-            batches[at][0].finish(one, made.get(at) or Outcome())
+            tasks.append(batches[at][0].finish(one, made.get(at) or Outcome()))
             applied[at] = True
         except Exception as error:
             applied[at] = error
+    if tasks:
+        saver.submit(tasks)
     return applied
 
 
@@ -202,8 +208,8 @@ class Partition:
             metrics.STAGE_SECONDS.labels(stage).observe(spent)
         return Prepared(batch, users, events, dead, note, journal)
 
-    def finish(self, prepared: Prepared, made: Outcome) -> None:
-        """After step 5: sets the others going. From here on the next batch builds on this one."""
+    def finish(self, prepared: Prepared, made: Outcome) -> Task:
+        """After step 5: what is to be saved. From here on the next batch builds on this one."""
         batch, users, events, dead, note, journal = prepared
         made.entries[:0] = journal
         if made.refused:
@@ -214,9 +220,10 @@ class Partition:
             made.entries.append((record.offset, letter))
         if dead:
             made.entries.sort(key=lambda entry: entry[0])  # stable: what one record caused stays in its order
-        self._hand_over(batch.epoch, batch.records[-1].offset, made, note, len(users))
+        task = self._task(batch.epoch, batch.records[-1].offset, made, note, len(users))
         self._remember(users, made.changed)
         self._measure(batch, events, dead)
+        return task
 
     # ------------------------------------------------------------------------------------------------------------
 
@@ -266,19 +273,15 @@ class Partition:
         now = time.time_ns() // 1_000_000
         return note, [(offset, self._envelopes.journal(self.number, offset, world.names, positions, now))]
 
-    def _hand_over(self, epoch: int, last: int, made: Outcome, note: bytes, users: int) -> None:
-        """6 and what follows it, on other threads; from here on the next batch builds on this one."""
+    def _task(self, epoch: int, last: int, made: Outcome, note: bytes, users: int) -> Task:
+        """6 and what follows it, for other threads; from here on the next batch builds on this one."""
         token = self._next_token()
         payloads = [payload for _, payload in made.entries]
         job = Job(self.number, epoch, payloads, 0, last, made.kinds)
         self._touched += users
-        self._saver.submit(
-            Task(
-                self.position, last, made.fields, payloads, note, token, self.abandon, job,
-                partial(self._was_saved, self._touched),
-            )
-        )  # fmt: skip
+        save = Save(self.number, self.position, last, made.fields, payloads, note, token)
         self.position, self._note, self._token = last, note, token
+        return Task(save, self.abandon, job, partial(self._was_saved, self._touched))
 
     def _was_saved(self, touched: int) -> None:
         """On the saver's thread: all batches up to this one are in the store."""

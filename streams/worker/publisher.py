@@ -62,7 +62,7 @@ class Publisher:
         self._done, self._failed = done, failed
         self.away_since: float | None = None  # monotonic seconds, while Kafka confirms nothing
         self._producer: Any = None
-        self._queue: queue.SimpleQueue[Job | threading.Event | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Sequence[Job] | threading.Event | None] = queue.SimpleQueue()
         self._abandon = threading.Event()
         self._undelivered: list[int] = []
         self._left = 0
@@ -71,10 +71,10 @@ class Publisher:
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, job: Job) -> None:
-        """Takes a job; never blocks. The caller bounds how many are under way."""
-        metrics.OUTBOX_PENDING.inc(len(job.payloads))
-        self._queue.put(job)
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Takes jobs; never blocks. The caller bounds how many are under way."""
+        metrics.OUTBOX_PENDING.inc(sum(len(job.payloads) for job in jobs))
+        self._queue.put(jobs)
 
     def pass_on(self, event: threading.Event) -> None:
         """Sets `event` once all jobs submitted so far are done."""
@@ -95,10 +95,10 @@ class Publisher:
                 jobs: list[Job] = []
                 waiting: list[threading.Event] = []
                 while True:
-                    if isinstance(first, Job):
-                        jobs.append(first)
-                    elif first is not None:
+                    if isinstance(first, threading.Event):
                         waiting.append(first)
+                    elif first is not None:
+                        jobs += first
                     if first is None or len(jobs) >= _TOGETHER:
                         break
                     try:
@@ -124,8 +124,8 @@ class Publisher:
             self._deliver(payloads)
             faults.passed("publish")
             # the newest entry of a partition confirms all before it
-            for partition, upto in {job.partition: job.upto for job in jobs if job.payloads}.items():
-                self._patience.ask("confirm", self._abandon, partial(self._store.confirm, partition, upto))
+            upto = {job.partition: job.upto for job in jobs if job.payloads}
+            self._patience.ask("confirm", self._abandon, partial(self._store.confirm_all, upto))
             faults.passed("confirm")
             metrics.OUTBOX_PENDING.dec(len(payloads))
             metrics.STAGE_SECONDS.labels("publish").observe(time.perf_counter() - started)

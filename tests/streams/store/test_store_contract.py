@@ -10,7 +10,7 @@ import redis
 
 from streams.embedded import ports
 from streams.embedded.redis import server_executable
-from streams.store.contract import Fenced, StoreAway, StoreError
+from streams.store.contract import Fenced, Position, Save, StoreAway, StoreError
 from streams.store.memory import MemoryStore
 from streams.store.redis import RedisStore
 
@@ -102,6 +102,25 @@ def test_a_save_repeated_after_a_lost_reply_counts_once(store):
         store.save(P, None, 5, {}, [], token=b"save-2")
 
 
+def test_saves_of_several_partitions_stand_or_fall_each_by_itself(store):
+    store.save(2, None, 50, {"c": {"state": b"old"}}, [b"m"])
+    saves = [
+        Save(1, None, 5, {"a": {"state": b"1"}, "b": None}, [b"x", b"y"], b"world", b"t1"),
+        Save(2, 49, 60, {"c": {"state": b"new"}}, [b"z"], b"", b"t2"),
+        Save(3, None, 0, {}, [], b"", b"t3"),
+    ]
+    first, refused, last = store.save_all(saves)
+    assert (first, last) == (2, 0)
+    assert isinstance(refused, Fenced)
+    assert (refused.partition, refused.expected, refused.found) == (2, 49, 50)
+    assert store.position(1) == Position(5, b"world", b"t1", 2)
+    assert store.load(2, ["c"])[1] == {"c": {b"state": b"old"}}
+    assert store.save_all([saves[0], saves[2]]) == [2, 0]  # repeated after a lost reply
+    assert store.save_all([]) == []
+    store.confirm_all({1: 1, 2: 1, 3: 0})
+    assert [entry.payload for at in (1, 2, 3) for entry in store.pending(at)] == [b"y"]
+
+
 def test_a_position_may_go_back_if_the_save_says_from_where(store):
     store.save(P, None, 50, {}, [])
     store.save(P, 50, 20, {}, [])
@@ -183,3 +202,9 @@ def test_the_store_works_on_after_a_restart_of_redis(redis_server, namespace):
     position, users = store.load(P, ["a"])
     assert (position.offset, users) == (2, {"a": {b"state": b"2"}})
     assert [entry.payload for entry in store.pending(P)] == [b"m", b"n"]
+    redis_server.restart()  # it forgets the scripts
+    saves = [Save(at, 2 if at == P else None, 3, {"a": {"state": b"3"}}, [b"o"], b"", b"") for at in (P, P + 1)]
+    assert store.save_all(saves) == [3, 1]
+    redis_server.restart()
+    store.confirm_all({P: 2, P + 1: 1})
+    assert [entry.payload for at in (P, P + 1) for entry in store.pending(at)] == [b"o"]
