@@ -108,7 +108,7 @@ def _findings(world: World, users: Sequence[User], policy: Policy, table: npt.ND
         list(zip(before.tolist(), newest.tolist(), strict=True)),
         disliked.tolist(), _last(_alike(kinds, disliked) & (signs < 0)).tolist(),
         brand.tolist(), _last(_alike(makers, brand) & above).tolist(),
-        np.nan_to_num(price_taste(world, safe, weight)).tolist(),
+        np.where(np.isnan(price := price_taste(world, safe, weight)), 0, price).tolist(),
         last.tolist(), rows[line, column].tolist(), evidence.codes[line, column].tolist(),
     )  # fmt: skip
 

@@ -121,14 +121,14 @@ def _slates(
         x, scores, slates, teams = rank_by_arm(world, candidates.rows, x, context, ks, seeds, policy, arms)
     timer("select")
     place = np.maximum(slates.chosen, 0)
-    rows = np.where(slates.chosen >= 0, np.take_along_axis(candidates.rows, place, 1), -1)
-    chosen_x = np.take_along_axis(x, place[:, :, None], 1)
-    known_x = chosen_x if known is x else np.take_along_axis(known, place[:, :, None], 1)  # as no arm weighs them
+    line = np.arange(len(queries))[:, None]
+    rows = np.where(slates.chosen >= 0, candidates.rows[line, place], -1)
+    chosen_x = x[line, place]
+    known_x = chosen_x if known is x else known[line, place]  # as no arm weighs them
     parts = world.ranker.contributions(chosen_x, context)
     reasons = explain(world, block, candidates.neighbours, tastes, rows, chosen_x, parts, policy)
     timer("explain")
-    score = np.take_along_axis(scores, place, 1).tolist()
-    source = np.take_along_axis(candidates.sources, place, 1).tolist()
+    score, source = scores[line, place].tolist(), candidates.sources[line, place].tolist()
     propensity = np.round(slates.propensities, 6)
     shares, moved = propensity.tolist(), slates.moved.tolist()
     keys = world.catalogue.keys[np.maximum(rows, 0)] if world.catalogue.rows else np.zeros(rows.shape, np.uint64)

@@ -84,9 +84,8 @@ def anchors_of(block: Block) -> tuple[Keys, Floats, Ints]:
     liked = block.evidence.weights > 0
     place = np.where(liked, np.arange(liked.shape[1]), -1)
     newest = np.argsort(-place, axis=1, kind="stable")[:, :ANCHORS]
-    keys = np.take_along_axis(block.evidence.keys, newest, 1)
-    weights = np.take_along_axis(block.evidence.weights, newest, 1)
-    on = np.take_along_axis(liked, newest, 1)
+    line = np.arange(len(newest))[:, None]
+    keys, weights, on = block.evidence.keys[line, newest], block.evidence.weights[line, newest], liked[line, newest]
     return np.where(on, keys, np.uint64(0)), np.where(on, weights, 0).astype(np.float32), newest.astype(np.int32)
 
 
@@ -155,8 +154,9 @@ def _next(world: World, block: Block) -> tuple[Ints, Floats]:
     into = world.sequence_items[0]
     liked = (block.evidence.weights > 0) & (block.rows >= 0)
     order = np.argsort(liked, axis=1, kind="stable")  # what counts to the end, in its order
-    rows = np.where(np.take_along_axis(liked, order, 1), np.take_along_axis(block.rows, order, 1), -1)
-    last = np.take_along_axis(block.evidence.ts, order[:, -1:], 1)[:, 0]
+    user = np.arange(b)
+    rows = np.where(liked[user[:, None], order], block.rows[user[:, None], order], -1)
+    last = block.evidence.ts[user, order[:, -1]]
     users = world.sequence.users(into, rows[:, -LENGTH:].astype(np.int32), block.now // 1000 - last)
     pool, out, base = world.sequence_pool
     order = world.catalogue.order[pool].astype(np.int64)
@@ -185,7 +185,7 @@ def retrieve(world: World, block: Block, near: Near, policy: Policy) -> Candidat
     b, c = len(block.queries), policy.candidates
     keys, weights, columns = anchors_of(block)
     neighbours = neighbours_of(world, keys, weights, columns)
-    anchors = np.where(keys > 0, np.take_along_axis(block.rows, columns, 1), -1).astype(np.int32)
+    anchors = np.where(keys > 0, block.rows[np.arange(b)[:, None], columns], -1).astype(np.int32)
     named = [q for q in block.queries if q.candidates is not None]
     width = max([c, *(len(q.candidates or ()) for q in named)])
     rows, sources = np.full((b, width), -1, np.int32), np.zeros((b, width), np.uint8)
@@ -260,11 +260,13 @@ def _generate(
     ok = _first_of_each(rows) & _offerable(world, block, at, rows)
     out: list[Ints] = [kept_out(block.queries[q], policy) for q in at]  # type: ignore[misc]
     codes = np.concatenate([k | (np.uint64(i) << _KEY) for i, k in enumerate(out)]) if out else np.zeros(0, np.uint64)
-    mine = catalogue.keys[np.maximum(rows, 0)] | (np.arange(b, dtype=np.uint64) << _KEY)[:, None]
-    ok &= ~np.isin(mine, codes)
+    if len(codes):
+        codes.sort()
+        mine = catalogue.keys[np.maximum(rows, 0)] | (np.arange(b, dtype=np.uint64) << _KEY)[:, None]
+        ok &= codes[np.minimum(np.searchsorted(codes, mine), len(codes) - 1)] != mine
     first = np.argsort(~ok, axis=1, kind="stable")[:, : policy.candidates]
-    kept = np.take_along_axis(ok, first, 1)
-    result = np.where(kept, np.take_along_axis(rows, first, 1), -1).astype(np.int32)
+    line = np.arange(b)[:, None]
+    result = np.where(ok[line, first], rows[line, first], -1).astype(np.int32)
     source = sources[first]
     short = policy.candidates - result.shape[1]
     if short > 0:
@@ -276,12 +278,12 @@ def _generate(
 def _first_of_each(rows: Ints) -> npt.NDArray[np.bool_]:
     """bool like `rows`: true where a row stands for the first time in its line (and is no padding)."""
     order = np.argsort(rows, axis=1, kind="stable")
-    ordered = np.take_along_axis(rows, order, 1)
-    first = np.ones(rows.shape, bool)
-    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    first &= ordered >= 0
+    line = np.arange(len(rows))[:, None]
+    ordered = rows[line, order]
+    first = ordered >= 0
+    first[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
     out = np.empty(rows.shape, bool)
-    np.put_along_axis(out, order, first, 1)
+    out[line, order] = first
     return out
 
 
@@ -319,12 +321,11 @@ def _top_neighbours(world: World, neighbours: Neighbours, weights: Floats, at: n
 
 def _general(world: World, block: Block, at: npt.NDArray[np.int64]) -> Ints:
     """[b, places]: the best by what is the same for everybody, as the ranker weighs it for the moment of each query."""
-    contexts, which = np.unique(context_of(block)[at], axis=0, return_inverse=True)
-    best = np.full((len(contexts), PLACES["general"]), -1, np.int32)
-    for line, context in enumerate(contexts):
+    best = np.full((len(at), PLACES["general"]), -1, np.int32)
+    for line, context in enumerate(context_of(block)[at]):
         rows = world.best_in_general(context.tobytes())[: PLACES["general"]]
         best[line, : len(rows)] = rows
-    return best[which]
+    return best
 
 
 def _of_categories(world: World, block: Block, at: npt.NDArray[np.int64]) -> Ints:

@@ -68,7 +68,7 @@ def price_taste(world: World, rows: Ints, weights: Floats) -> Floats:
     liked = np.where(np.isnan(level), 0, np.maximum(weights, 0))
     weight = liked.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        price = np.where(weight > 0, (np.nan_to_num(level) * liked).sum(axis=1) / weight, np.nan)
+        price = np.where(weight > 0, (np.where(np.isnan(level), 0, level) * liked).sum(axis=1) / weight, np.nan)
     return price.astype(np.float32)
 
 
@@ -105,7 +105,7 @@ def features_of(world: World, block: Block, candidates: Candidates, tastes: Tast
         brand = c.brand[rows]
         put("brand", np.where(brand >= 0, tastes.brands[query, np.maximum(brand, 0)], 0))
     fit = 1 - np.abs(world.price_level[rows] - tastes.price[:, None]) / 2
-    put("price_fit", np.nan_to_num(fit, nan=0.0))
+    put("price_fit", np.where(np.isnan(fit), 0, fit))
     put("shown", -np.log2(1 + _times_shown(block, c.keys[rows])) / 4)
     put("available", np.ones(rows.shape, np.float32))
     return x

@@ -75,7 +75,7 @@ def _greedy(
     policy: Policy,
 ) -> tuple[Ints, Doubles, npt.NDArray[np.uint8]]:  # fmt: skip
     b = len(rows)
-    line = np.arange(b)
+    line = np.arange(b)[:, None]
     ids = world.catalogue.order[np.maximum(rows, 0)] if world.catalogue.rows else np.zeros(rows.shape, np.int32)
     order = np.lexsort((ids, np.where(rows >= 0, -scores, np.inf)), axis=1)[:, :size]
     if order.shape[1] < size:
@@ -83,50 +83,60 @@ def _greedy(
         usable = np.arange(size) < rows.shape[1]
     else:
         usable = np.ones(size, bool)
-    pool = np.take_along_axis(rows, order, 1)
+    pool = rows[line, order]
     left = (pool >= 0) & usable
-    score = np.where(left, np.take_along_axis(scores, order, 1), -np.inf)
+    score = np.where(left, scores[line, order], -np.inf)
     top = score[:, 0]
     low = np.where(left, score, np.inf).min(axis=1)
     scale = np.where(left.any(axis=1), np.maximum(top - low, 1e-6), 1.0) * policy.diversity
-    near = _nearness(world, pool) if policy.diversity > 0 else None
-    nearest = np.full((b, size), 0.0)
+    takes, explored = _walk(score, scale, _nearness(world, pool) if policy.diversity > 0 else None, ks, seeds, policy)
+    steps = takes.shape[1]
+    active = np.arange(steps) < np.minimum(ks, left.sum(axis=1))[:, None]
+    got = score[line, takes]
+    before = np.tril(np.ones((steps, steps), bool), -1)  # [position, positions above]
+    # how many of those left stand before the taken one in score order: all were, but for the ones above
+    ahead = takes - ((takes[:, None, :] < takes[:, :, None]) & before).sum(axis=2)
+    higher = np.concatenate([np.full((b, 1), np.inf), got[:, :-1]], axis=1)
+    moved = np.where((ahead > 0) | (got > higher), np.where(explored, 2, 1), 0)
+    propensities = np.ones((b, steps))
+    if policy.exploration > 0:
+        e, m = policy.exploration, np.minimum(left.sum(axis=1)[:, None] - np.arange(steps), policy.exploration_pool)
+        propensities = np.where(explored, 0, 1 - e) + np.where(ahead < m, e / np.maximum(m, 1), 0)
+    return (
+        np.where(active, order[line, takes], -1).astype(np.int32),
+        np.where(active, propensities, 0),
+        np.where(active, moved, 0).astype(np.uint8),
+    )
 
-    steps = int(ks.max())
-    chosen = np.full((b, steps), -1, np.int32)
-    propensities = np.zeros((b, steps))
-    moved = np.zeros((b, steps), np.uint8)
-    e = policy.exploration
-    last = np.full(b, np.inf)
+
+def _walk(
+    score: Doubles, scale: Doubles, near: Doubles | None, ks: npt.NDArray[np.int64], seeds: npt.NDArray[np.uint64],
+    policy: Policy,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:  # fmt: skip
+    """The places taken, position by position, int64[B, K] into `score` [B, M] (best first, then -inf), and where
+    exploration took another than MMR would have. Without meaning behind the end of a slate."""
+    b, size = score.shape
+    line, steps = np.arange(b), int(ks.max())
+    takes, other = np.zeros((b, steps), np.int64), np.zeros((b, steps), bool)
+    left, nearest, value = score.copy(), np.zeros((b, size)), np.empty((b, size))
     drawn = draws(seeds, 2 * steps)
+    explores = drawn[:, ::2] < policy.exploration
     for step in range(steps):
-        active = left.any(axis=1) & (step < ks)
-        if not active.any():
-            break
-        value = np.where(left, np.round(score - scale[:, None] * nearest, 5), -np.inf)
+        np.round(np.subtract(left, nearest, out=value), 5, out=value)
         best = value.argmax(axis=1)
-        take, propensity = best, np.ones(b)
-        best_by_score = left.argmax(axis=1)
-        explored = np.zeros(b, bool)
-        if e > 0:
-            place = np.cumsum(left, axis=1)
-            m = np.minimum(place[:, -1], policy.exploration_pool)
-            number = np.floor(drawn[:, 2 * step + 1] * m).astype(np.int64) + 1
-            other = ((place == number[:, None]) & left).argmax(axis=1)
-            explored = (drawn[:, 2 * step] < e) & active
-            take = np.where(explored, other, best)
-            share = e / np.maximum(m, 1)
-            propensity = np.where(take == best, 1 - e, 0) + np.where(place[line, take] <= m, share, 0)
-        chosen[:, step] = np.where(active, order[line, take], -1)
-        propensities[:, step] = np.where(active, propensity, 0)
-        got = score[line, take]
-        out_of_order = (take != best_by_score) | (got > last)
-        moved[:, step] = np.where(active & out_of_order, np.where(explored & (take != best), 2, 1), 0)
-        last = np.where(active, got, last)
-        left[line[active], take[active]] = False
+        if explores[:, step].any():
+            take = best.copy()
+            for at in np.flatnonzero(explores[:, step]).tolist():
+                places = np.flatnonzero(left[at] > -np.inf)
+                m = min(len(places), policy.exploration_pool)
+                if m:
+                    take[at] = places[int(drawn[at, 2 * step + 1] * m)]
+            other[:, step], best = take != best, take
+        takes[:, step] = best
+        left[line, best] = -np.inf
         if near is not None:
-            nearest = np.maximum(nearest, near[line, take])
-    return chosen, propensities, moved
+            np.maximum(nearest, near[line, best] * scale[:, None], out=nearest)
+    return takes, other
 
 
 def _nearness(world: World, pool: Ints) -> Doubles:
