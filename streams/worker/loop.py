@@ -64,7 +64,7 @@ class Worker:
         self._steps = ThreadPoolExecutor(1, thread_name_prefix="step")
         self._publisher = Publisher(
             make_producer, store, self.patience,
-            done=self._on_the_loop(self._job_done),
+            done=self._on_the_loop(self._jobs_done),
             failed=self._on_the_loop(self.fail),
         )  # fmt: skip
         self._saver = Saver(
@@ -335,10 +335,10 @@ class Worker:
         else:
             self.fail(error)
 
-    def _job_done(self, job: Job) -> None:
-        if job.batch:
-            self._under_way -= 1
-            self._change.set()
+    def _jobs_done(self, jobs: Sequence[Job]) -> None:
+        self._under_way -= sum(job.batch for job in jobs)
+        self._change.set()
         if self.consumer is not None:
-            self.consumer.acknowledge(job.partition, job.epoch, job.offset)
-            faults.passed("acknowledge")
+            for job in jobs:
+                self.consumer.acknowledge(job.partition, job.epoch, job.offset)
+                faults.passed("acknowledge")

@@ -55,7 +55,7 @@ class Publisher:
         store: Store,
         patience: Patience,
         *,
-        done: Callable[[Job], None],
+        done: Callable[[Sequence[Job]], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._make_producer, self._store, self._patience = make_producer, store, patience
@@ -105,7 +105,8 @@ class Publisher:
                         first = self._queue.get_nowait()
                     except queue.Empty:
                         break
-                self._publish(jobs)
+                if jobs:
+                    self._publish(jobs)
                 for event in waiting:
                     event.set()
                 if first is None:
@@ -132,7 +133,7 @@ class Publisher:
         for job in jobs:
             for kind, count in job.recommendations.items():
                 metrics.RECOMMENDATIONS.labels(kind).inc(count)
-            self._done(job)
+        self._done(jobs)
 
     def _deliver(self, payloads: list[bytes]) -> None:
         """Returns once Kafka has every message (or will never take it, which is logged). Raises Abandoned."""
