@@ -17,7 +17,6 @@ import contextlib
 import threading
 import time
 import traceback
-import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -60,7 +59,6 @@ class Worker:
         self._settings, self._core, self._store = settings, core, store
         self._partitions: dict[int, Partition] = {}
         self._envelopes = Envelopes(settings.namespace)
-        self._run_id = uuid.uuid4().hex[:12]
         self._steps = ThreadPoolExecutor(1, thread_name_prefix="step")
         self._publisher = Publisher(
             make_producer, store, self.patience,
@@ -294,7 +292,6 @@ class Worker:
     def _new_partition(self, number: int) -> Partition:
         made = Partition(
             number, self._core, self._store, self._saver, self.patience, self._envelopes,
-            run_id=f"{self._run_id}-{number}",
             max_record_bytes=self._settings.max_record_bytes,
             cached_users=self._settings.user_cache,
         )  # fmt: skip

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -126,7 +127,6 @@ class Partition:
         patience: Patience,
         envelopes: Envelopes,
         *,
-        run_id: str,
         max_record_bytes: int,
         cached_users: int,
     ) -> None:
@@ -136,7 +136,10 @@ class Partition:
         self.position: int | None = None
         self.abandon = threading.Event()
         self._core, self._store, self._saver, self._patience = core, store, saver, patience
-        self._envelopes, self._run_id, self._max_record_bytes = envelopes, run_id, max_record_bytes
+        self._envelopes, self._max_record_bytes = envelopes, max_record_bytes
+        # no other has its tokens, not even our own for the same partition before it was away: where nobody else saved
+        # meanwhile, the first save of this one would count as made already
+        self._run_id = uuid.uuid4().hex[:16]
         self._note = self._token = b""
         self._world: Any = None
         self._saves = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -29,6 +30,18 @@ from streams.store.redis import RedisStore
 STAND_IN = Path(__file__).with_name("stand_in.py")
 PARTITIONS = 3
 PATIENCE_S = 60.0
+
+
+@pytest.fixture(scope="session")
+def stand_in() -> Any:
+    """The module of the stand-in for the core."""
+    spec = importlib.util.spec_from_file_location("stand_in_core", STAND_IN)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["stand_in_core"] = module  # its dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
 
 
 @dataclass

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,20 +11,6 @@ from schemas.decode import decode_event
 from streams.settings import Settings
 from streams.worker.outbox import Envelopes, unpack
 from streams.worker.outcome import Group, outcome, outcomes
-
-_SPEC = importlib.util.spec_from_file_location("stand_in_core", Path(__file__).with_name("stand_in.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-
-
-@pytest.fixture(scope="module")
-def stand_in() -> Any:
-    import sys
-
-    module = importlib.util.module_from_spec(_SPEC)
-    sys.modules["stand_in_core"] = module  # its dataclasses look themselves up
-    _SPEC.loader.exec_module(module)
-    return module
 
 
 def group(stand_in: Any, partition: int, events: list[dict[str, Any]]) -> Group:
