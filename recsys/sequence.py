@@ -26,8 +26,6 @@ LENGTHS = (4, 8, 16, 32)
 """Lengths to which sequences are padded: each by its own, so that company changes no bit."""
 ROWS = 8
 """Sequences computed together, padded: the shape that fixes the last bits."""
-PLACED = 256
-"""Items placed together, padded: likewise. BLAS sums in another order where there are only a few rows."""
 IDLES = 8
 LEAST = 0.1
 """Weight that every item is given before the log of its popularity is taken."""
@@ -151,16 +149,9 @@ class SequenceModel:
 
     def _placed(self, texts: Floats) -> Floats:
         """float32[n, D]: where its text alone places an item."""
-        out = np.empty((len(texts), self.dim), np.float32)
-        across = self.adapter.T
-        for at in range(0, len(texts), PLACED):
-            block = texts[at : at + PLACED]
-            n = len(block)
-            if n < PLACED:
-                block = np.concatenate([block, np.zeros((PLACED - n, block.shape[1]), np.float32)])
-            out[at : at + n] = (block @ across)[:n]
-        out *= np.float32(_SCALE)
-        return out
+        # an item at a time: in a product of all of them BLAS gives a row other last bits in another place
+        placed: Floats = np.matmul(texts[:, None, :], self.adapter.T)[:, 0] * np.float32(_SCALE)
+        return placed
 
     def users(self, into: Floats, rows: npt.NDArray[np.int32], idle_s: Longs) -> Floats:
         """float32[B, D] of users whose latest items are rows int32[B, LENGTH] of `into`, newest last, -1 in front;
