@@ -52,6 +52,14 @@ class Refused(Exception):  # noqa: N818
     """What was asked for cannot be done. The message says why, and what to do instead."""
 
 
+class NoneBefore(Refused):
+    """Nothing came before `serving` that a rollback could go back to. `known`: its line is known to its beginning."""
+
+    def __init__(self, message: str, serving: Release, known: bool) -> None:
+        super().__init__(message)
+        self.serving, self.known = serving, known
+
+
 # what is on the topic ------------------------------------------------------------------------------------------
 @dataclass(slots=True)
 class Lineage:
@@ -105,23 +113,26 @@ class Lineage:
 
     def before(self, role: str) -> Release:
         """What a rollback goes back to: the nearest ancestor of what serves that has another file, and one that was
-        not rolled back when it served last, under whatever id. Raises Refused."""
-        serving = self._held(role)
+        not rolled back when it served last, under whatever id. Raises Refused, NoneBefore."""
+        serving = self.held(role)
         newest = {_file(release): release for release in reversed(self.of(role))}
-        for release in self.ancestors(serving):
+        line = self.ancestors(serving)
+        for release in line:
             good = release.status == "serving" and newest[_file(release)].status == "serving"
             if good and _file(release) != _file(serving):
                 return release
-        raise Refused(
+        prior = ", and `--to prior` the weights before any learning" if role == "ranker" else ""
+        raise NoneBefore(
             f"Before {serving.release_id}, which serves, no other release of role {role} is known that has not been "
-            f"rolled back. `headwater releases list --role {role} -n 100` shows all; `--to ID` takes any of them."
-        )
+            f"rolled back. `headwater releases list --role {role} -n 100` shows all; `--to ID` takes any of them"
+            f"{prior}.", serving, [serving, *line][-1].parent is None,
+        )  # fmt: skip
 
     def target(self, role: str, to: str | None) -> Release:
-        """What a rollback makes serve again. Raises Refused."""
+        """What a rollback makes serve again, of what is on the topic. Raises Refused, NoneBefore."""
         self.of(role)
         _may_be_chosen(role)
-        serving = self._held(role)
+        serving = self.held(role)
         if to is None:
             return self.before(role)
         found = self.find(to)
@@ -131,7 +142,8 @@ class Lineage:
             raise Refused(f"{to} serves already, as {serving.release_id}: there is nothing to roll back.")
         return found
 
-    def _held(self, role: str) -> Release:
+    def held(self, role: str) -> Release:
+        """What serves. Raises Refused where nothing does."""
         serving = self.serving(role)
         if serving is None:
             raise Refused(f"No release of role {role} serves: there is nothing to roll back.")

@@ -124,7 +124,7 @@ class ReleaseStorage:
     # ----------------------------------------------------------------------------------------------------
     def save_model(self, role: str, arrays: Arrays, meta: Mapping[str, Any], sequence: int, created_ts: int) -> Base:
         """Writes a model's file; where it is, its hash and its size."""
-        data = _to_bytes(arrays, meta)
+        data = model_to_bytes(arrays, meta)
         digest = sha256(data).hexdigest()
         uri = self._write(f"{role}/{sequence:010d}-{created_ts}-{digest[:16]}.safetensors", data)
         return Base(uri=uri, sha256=digest, size=len(data))
@@ -278,6 +278,11 @@ def _stage(path: str) -> str:
     """What `streams.faults` calls the file."""
     folder, _, name = path.partition("/")
     return f"{name.partition('.')[0]}-checkpoint" if folder == "checkpoints" else folder
+
+
+def model_to_bytes(arrays: Arrays, meta: Mapping[str, Any]) -> bytes:
+    """A model's file: the same bytes for the same contents."""
+    return _to_bytes(arrays, meta)
 
 
 def tallies_to_bytes(tallies: Tallies, base: str = "") -> bytes:

@@ -18,9 +18,15 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
 def row_of(lineage: Lineage, release: Release, now: int) -> dict[str, Any]:
+    """Its record, and what it is to the topic. `prior`: it holds the prior weights, and has read nothing: no
+    staleness."""
+    from streams.prior import is_prior
+
     age, staleness = (max(0, now - ts) / 1000 for ts in (release.created_ts, release.trained_through.ts))
+    prior = is_prior(release)
     more = {
-        "serves": lineage.serves(release), "canary": lineage.is_canary(release), "age_s": age, "staleness_s": staleness,
+        "serves": lineage.serves(release), "canary": lineage.is_canary(release), "prior": prior, "age_s": age,
+        "staleness_s": None if prior else staleness,
     }  # fmt: skip
     return {**release.model_dump(mode="json"), **more}
 
@@ -45,7 +51,8 @@ def table_of(lineage: Lineage, releases: Sequence[Release], now: int) -> Any:
         row = row_of(lineage, one, now)
         table.add_row(
             one.role, f"{one.sequence:,}", one.release_id, _status(row), _lasting(row["age_s"]),
-            format_rfc3339(one.trained_through.ts), _lasting(row["staleness_s"]), decimal(one.size),
+            "-" if row["prior"] else format_rfc3339(one.trained_through.ts), _lasting(row["staleness_s"]),
+            decimal(one.size),
             *(_figure(one.metrics.get(name), "+" if name == "difference" else "") for name in METRICS),
             style="bold" if row["serves"] else "" if row["canary"] else "dim",
         )  # fmt: skip
@@ -68,7 +75,8 @@ def page(found: dict[str, Any]) -> Any:
     offsets = ", ".join(f"{partition}:{at:,}" for partition, at in through["offsets"].items())
     table.add_row("status", _status(found))
     table.add_row("released", f"{format_rfc3339(found['created_ts'])}, {_lasting(found['age_s'])} ago")
-    table.add_row("trained through", f"{format_rfc3339(through['ts'])}, {_lasting(found['staleness_s'])} ago")
+    read = f"{format_rfc3339(through['ts'])}, {_lasting(found['staleness_s'])} ago"
+    table.add_row("trained through", "nothing: the prior weights" if found["prior"] else read)
     table.add_row("", f"next offsets {offsets}" if offsets else "")
     table.add_row("file", f"{found['uri']} ({decimal(found['size'])}, sha256 {found['sha256']})")
     if (base := found["base"]) is not None:
@@ -138,6 +146,10 @@ def chart(values: Sequence[float]) -> str:
 
 
 def _status(row: dict[str, Any]) -> str:
+    return _standing(row) + (", prior weights" if row["prior"] else "")
+
+
+def _standing(row: dict[str, Any]) -> str:
     if row["serves"]:
         return "serving, pinned" if row["pinned"] else "serving"
     if row["canary"]:
@@ -145,7 +157,9 @@ def _status(row: dict[str, Any]) -> str:
     return "superseded" if row["status"] == "serving" else str(row["status"])
 
 
-def _lasting(seconds: float) -> str:
+def _lasting(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

@@ -144,19 +144,25 @@ def diff(
 @group.command()
 def rollback(
     role: Annotated[str, typer.Argument(help="ranker, sequence or encoder.")],
-    to: Annotated[str | None, typer.Option(metavar="ID", help="This one; else the one before what serves.")] = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="ID", help="This one, or `prior`; else the one before what serves.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Make the release before the one that serves, or --to, serve again; the one that serves is marked as rolled back.
 
     It is pinned: the learner goes on learning from it and releases nothing until `headwater releases promote` lets go
-    of it. A sequence release brings the adapter that it was learnt with.
+    of it. A sequence release brings the adapter that it was learnt with. Of the first ranker, and with `--to prior`,
+    the prior weights serve again, those before any learning.
 
     Example: `headwater releases rollback ranker`, or `headwater releases rollback ranker --to ranker-0123456789-17`
     """
+    from streams.prior import target_of
+    from streams.releases import ReleaseStorage
+
     with _topic(*([to] if to else [])) as (log, settings):
         lineage = log.read()
-        target = lineage.target(role, to)
+        target = target_of(lineage, ReleaseStorage.of(settings), role, to, int(time.time() * 1000))
         serving = lineage.serving(role)
         sent = _carry_out(log, lineage, settings, target, pinned=True)
     _report(target, serving, sent, json)
@@ -248,15 +254,20 @@ def _send(settings: Settings, records: Sequence[Release]) -> None:
 def _report(target: Release, before: Release | None, sent: Sequence[Release], json: bool) -> None:
     import orjson
 
+    from streams.prior import is_prior
+
     serving = sent[-1] if sent else target
     if json:
         record = {
             "serving": serving.release_id, "same_as": target.release_id, "before": _id(before),
-            "pinned": serving.pinned, "announced": [one.model_dump(mode="json") for one in sent],
+            "pinned": serving.pinned, "prior": is_prior(serving),
+            "announced": [one.model_dump(mode="json") for one in sent],
         }  # fmt: skip
         print(orjson.dumps(record).decode())
     elif sent and before is not None and before.release_id == target.release_id:
         print(f"{serving.release_id} serves, no longer pinned: {target.release_id} again")
+    elif sent and is_prior(serving):
+        print(f"{serving.release_id} serves: the prior weights, in place of {_id(before) or 'none'}")
     elif sent:
         print(f"{serving.release_id} serves: the file of {target.release_id}, in place of {_id(before) or 'none'}")
     else:

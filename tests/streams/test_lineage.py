@@ -29,7 +29,9 @@ from streams.lineage import (
     weights_changed,
 )
 from streams.models import Models
+from streams.prior import is_prior, target_of
 from streams.releases import ReleaseDamaged, ReleaseGone, ReleaseStorage, ReleaseUnusable
+from streams.served import Served
 
 NOW = 1_760_000_000_000
 MODELS = Models("bert-0", 4, None, "cpu")
@@ -91,6 +93,32 @@ def test_a_second_rollback_goes_further_back_and_not_to_the_bad_one() -> None:
         assert releases[-1].sha256 == release(wanted).sha256
     with pytest.raises(Refused, match="--to"):
         line(*releases).target("ranker", None)
+
+
+def test_a_ranker_that_nothing_came_before_goes_back_to_the_prior_weights(storage: ReleaseStorage) -> None:
+    first = line(release(1))
+    prior = target_of(first, storage, "ranker", None, NOW)
+    assert is_prior(prior)
+    assert not is_prior(release(1))
+    served = Served(storage)
+    served.load(prior, 0)
+    assert np.array_equal(served.learnt.ranker, prior_weights())
+    bad, good = again(first, prior, pinned=True, take_back=True, now_ms=NOW)
+    assert (bad.release_id, bad.status) == ("ranker-1", "rolled_back")
+    assert (good.release_id, good.sequence, good.parent) == (f"ranker-{prior.sha256[:10]}-2", 2, "ranker-1")
+    later = line(bad, good, release(3, parent=None).model_copy(update={"parent": good.release_id}))
+    assert target_of(later, storage, "ranker", None, NOW) == good, "a later one goes back to it like to any other"
+
+
+def test_a_line_whose_beginning_is_not_known_does_not_go_back_to_the_prior_weights_unasked(
+    storage: ReleaseStorage,
+) -> None:
+    lineage = line(release(7, 6))
+    with pytest.raises(Refused, match="--to prior"):
+        target_of(lineage, storage, "ranker", None, NOW)
+    assert is_prior(target_of(lineage, storage, "ranker", "prior", NOW))
+    with pytest.raises(Refused, match="No release of role ranker"):
+        target_of(line(), storage, "ranker", "prior", NOW)
 
 
 def test_a_release_that_came_with_the_same_sequence_is_taken_back_too() -> None:

@@ -188,6 +188,39 @@ def test_a_bad_ranker_is_rolled_back_held_and_let_go(headwater: Run, learner: Le
     assert (brand_of(world), world.release_id, pinned) == (0.6, older["serving"], True)
 
 
+def test_the_first_ranker_goes_back_to_the_prior_weights(headwater: Run, learner: Learner, in_force: Settings) -> None:
+    bad = learner.ranker(9.0)
+    done = answer(headwater("releases", "rollback", "ranker", "--json"))
+    assert (done["before"], done["pinned"], done["prior"]) == (bad.release_id, True, True)
+    world, pinned = served(in_force)
+    assert np.array_equal(world.ranker.weights, prior_weights())
+    assert (world.release_id, pinned) == (done["serving"], True)
+    assert "serve already" in refused(headwater("releases", "rollback", "ranker", "--to", "prior"))
+    assert "--to" in refused(headwater("releases", "rollback", "ranker"))
+
+    (role,) = answer(headwater("releases", "list", "--json"))["roles"]
+    assert [(one["status"], one["prior"], one["staleness_s"] is None) for one in role["releases"]] == [
+        ("serving", True, True), ("rolled_back", False, False),
+    ]  # fmt: skip
+    assert "serving, pinned, prior weights" in headwater("releases", "list").stdout
+    found = answer(headwater("releases", "show", done["serving"], "--json"))
+    assert (found["prior"], found["contents"]["from_prior"], found["file"]) == (True, [], {"state": "whole"})
+    assert "nothing: the prior weights" in headwater("releases", "show", done["serving"]).stdout
+
+    again = answer(headwater("releases", "promote", done["serving"], "--json"))
+    assert (again["pinned"], again["prior"]) == (False, True)
+    assert served(in_force)[0].release_id == again["serving"]
+
+
+def test_the_prior_weights_can_be_named(headwater: Run, learner: Learner, in_force: Settings) -> None:
+    _, bad = learner.ranker(0.6), learner.ranker(9.0)
+    ran = headwater("releases", "rollback", "ranker", "--to", "prior")
+    assert f"the prior weights, in place of {bad.release_id}" in ran.stdout
+    assert np.array_equal(served(in_force)[0].ranker.weights, prior_weights())
+    learner.sequence(3, 1)
+    assert "those of role ranker" in refused(headwater("releases", "rollback", "sequence", "--to", "prior"))
+
+
 def test_a_sequence_release_comes_back_with_its_items(headwater: Run, learner: Learner, in_force: Settings) -> None:
     (items, good), (_, bad) = learner.sequence(3, 1), learner.sequence(5, 2)
     before, _ = served(in_force)
@@ -281,9 +314,9 @@ def test_every_role_is_shown_and_compared(headwater: Run, learner: Learner) -> N
 
 
 def test_what_cannot_be_done_is_said_in_a_sentence(headwater: Run, learner: Learner) -> None:
-    learner.ranker(0.6)
+    learner.sequence(3, 1)
     learner.release("statistics", learner.storage.save_statistics(Tallies.blank(0), 1, START, whole=True))
-    assert "--to" in refused(headwater("releases", "rollback", "ranker"))
+    assert "--to" in refused(headwater("releases", "rollback", "sequence"))
     assert "forget" in refused(headwater("releases", "rollback", "statistics"))
     for words in (("show", "ranker-0-9"), ("promote", "ranker-0-9"), ("diff", "a", "b")):
         assert "There is no release" in refused(headwater("releases", *words))

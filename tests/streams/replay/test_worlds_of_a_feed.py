@@ -13,6 +13,7 @@ import pytest
 
 from recsys.encoder import content_hash, item_text, pack
 from recsys.index import dense
+from recsys.rank import prior_weights
 from recsys.world import World
 from schemas.items import Item
 from schemas.releases import Release
@@ -20,7 +21,9 @@ from schemas.topics import TOPICS
 from streams import feed as feed_module
 from streams.kafka.clients import producer
 from streams.kafka.topics import ensure_topics
+from streams.lineage import Lineage, again
 from streams.models import Models
+from streams.prior import target_of
 from streams.releases import ReleaseStorage
 from streams.replay import worlds as worlds_module
 from streams.replay.errors import WorldGone
@@ -30,6 +33,7 @@ from streams.settings import Settings
 
 pytestmark = pytest.mark.services
 DIM = 8
+START = 1_760_000_000_000
 
 
 class Shop:
@@ -133,6 +137,12 @@ def live(kafka, namespace, tmp_path, monkeypatch, make):
     ):  # fmt: skip
         shop.release(release)
         shop.seen()
+    lineage = Lineage()
+    for one in shop.releases:
+        lineage.take(one)
+    prior = target_of(lineage, shop.storage, "ranker", "prior", START)
+    shop.release(*again(lineage, prior, pinned=True, take_back=True, now_ms=START))
+    shop.seen()
     yield shop
     shop.feed.stop()
 
@@ -152,6 +162,15 @@ def test_every_world_and_what_its_index_finds_come_back(live):
         # a worker that lagged behind takes over: backwards, and on from there; and from before any model
         for at in (len(stretches) // 2, -1, 1, -2):
             assert found(worlds.of(stretches[at]), queries) == found(live.snapshots[at].world, queries)
+
+
+def test_a_rollback_to_the_prior_weights_comes_back(live):
+    *_, before, last = live.stretches()
+    with Worlds(live.settings, live.models, [before, last], pytest.fail, tolerant=False) as worlds:
+        assert not np.array_equal(worlds.of(before).ranker.weights, prior_weights())
+        world = worlds.of(last)
+        assert world.names == live.snapshots[-1].world.names
+        assert np.array_equal(world.ranker.weights, prior_weights())
 
 
 def test_what_models_made_of_items_stays_where_only_statistics_or_the_user_side_changed(live):
