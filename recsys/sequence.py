@@ -56,8 +56,13 @@ class SequenceNet(torch.nn.Module):
 
     def items(self, texts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(as input, as output), each float32[items, D], for text vectors float32[items, text]."""
-        placed = self.adapter(texts) * _SCALE
+        placed = self.placed(texts)
         return placed + self.into, placed + self.out
+
+    def placed(self, texts: torch.Tensor) -> torch.Tensor:
+        """float32[items, D]: where text vectors float32[items, text] alone place items."""
+        found: torch.Tensor = self.adapter(texts) * _SCALE
+        return found
 
     def users(self, seen: torch.Tensor, idle: torch.Tensor) -> torch.Tensor:
         """float32[b, n, D] after each item of sequences float32[b, n, D]; `idle` int64[b, n] as of `idle_of`."""
@@ -115,14 +120,16 @@ class SequenceModel:
 
     @classmethod
     def of(cls, net: SequenceNet, keys: npt.NDArray[np.uint64]) -> SequenceModel:
-        """A snapshot of `net`, whose items have these keys, in the order of its rows."""
+        """A snapshot of `net`, on whatever device, whose items have these keys, in the order of its rows."""
         order = np.argsort(keys)
-        state: Mapping[str, Any] = {name: value.detach().clone() for name, value in net.state_dict().items()}
+        state: Mapping[str, Any] = net.state_dict()
+        # spare room of the tables stays out
+        tables = [state[name].detach()[: len(keys)].cpu().numpy()[order] for name in ("into", "out", "bias")]
         user = SequenceNet(0, net.adapter.in_features, net.dim, 0.0)
         empty = {"into": user.into.data, "out": user.out.data, "bias": user.bias.data}
-        user.load_state_dict({**state, **empty})
-        tables = [state[name].numpy()[order] for name in ("into", "out", "bias")]  # spare room of the tables stays out
-        return cls(keys[order], tables[0], tables[1], tables[2], state["adapter.weight"].numpy(), user.eval())
+        own = {name: value.detach().cpu().clone() for name, value in state.items() if name not in empty}
+        user.load_state_dict({**own, **empty})
+        return cls(keys[order], tables[0], tables[1], tables[2], own["adapter.weight"].numpy(), user.eval())
 
     def with_users(self, users: Mapping[str, npt.NDArray[Any]]) -> SequenceModel:
         """The same items, the very same arrays, with another user side."""

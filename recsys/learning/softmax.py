@@ -34,7 +34,7 @@ class _FullSoftmax(torch.autograd.Function):
         loss = (most.float()[:, 0] + total.log()[:, 0] - (1 - smoothing) * own - smoothing * mean).mean()
         # from here on z is the gradient of the mean loss by the scores
         z.mul_((1 / (n * total)).to(kind)).sub_(smoothing / (n * items))
-        z[torch.arange(n), target] -= (1 - smoothing) / n
+        z[torch.arange(n, device=z.device), target] -= (1 - smoothing) / n
         learnt = ctx.needs_input_grad[1]  # where the items stand still, a third of the work falls away
         none = torch.zeros(0)
         ctx.save_for_backward(

@@ -61,7 +61,7 @@ def test_the_sequence_model_is_fitted_anew_on_the_next_encoders_vectors(learner:
     assert learner.items_version > version, "both sides are released"
     assert not np.array_equal(before.adapter, after.adapter)
     rows = learner.sequence.rows_of(following.catalogue.keys)  # type: ignore[union-attr]
-    texts = learner.sequence._texts.numpy()[rows]  # type: ignore[union-attr]
+    texts = learner.sequence.trainer.texts.numpy()[rows]  # type: ignore[union-attr]
     there = following.dense.has[: len(rows)]
     np.testing.assert_array_equal(texts[there], following.dense.vectors[: len(rows)][there])
     assert not texts[~there].any(), "an item without a new vector keeps none of the old"
