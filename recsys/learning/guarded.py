@@ -231,7 +231,8 @@ class GuardedLearner:
         def below(name: str) -> Arrays:
             return {k.removeprefix(f"{name}."): array for k, array in arrays.items() if k.startswith(f"{name}.")}
 
-        learner = Learner.restore(below("learner"), meta["learner"], fresh.learner.policy, fresh.learner.bounds)
+        like = fresh.learner
+        learner = Learner.restore(below("learner"), meta["learner"], like.policy, like.bounds, device=like.device)
         made = cls(learner, fresh.screen)
         made.gate, made.drift = Gate.restore(below("gate"), meta["gate"]), Drift.restore(below("drift"))
         made.gate.begin("")  # whatever was put up is gone with the process that put it up

@@ -8,7 +8,9 @@ before it. Pure: whoever reads the log, keeps the clock and writes releases driv
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +19,12 @@ import numpy.typing as npt
 
 from recsys.actions import code_weights, weigh
 from recsys.keys import item_key
+from recsys.learning.memory import memory_ended
 from recsys.learning.moments import Choices, Moment, choices_of, moments_of, user_hash
 from recsys.learning.ranker import RankerLearner
 from recsys.learning.sequence import Rates, SequenceLearner
 from recsys.learning.slates import choices_of_slates
+from recsys.learning.waiting import MOST, Visits, Waiting
 from recsys.policy import Policy
 from recsys.sequence import SequenceModel
 from recsys.user import User, decode_user, encode_user
@@ -40,7 +44,8 @@ class Bounds:
     users: int = 50_000  # whose evidence is kept to see their choices with
     first_fit: int = 2_000  # visits before the sequence model is trained at all
     refit: float = 4.0  # it is trained over all that is kept again when the visits are so many times as many
-    items: int = 200_000  # beyond so many the full softmax takes too long: no sequence model
+    items: int = 1_000_000  # beyond so many their tables and the releases of them get too large: no sequence model
+    waiting: int = MOST  # visits that wait for vectors of their items
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +59,19 @@ class Learnt:
 class Learner:
     """`follow` and `slates` give choices, `learn` takes them in, `work` moves the sequence model on."""
 
-    def __init__(self, policy: Policy, bounds: Bounds | None = None, rates: Rates | None = None) -> None:
+    def __init__(
+        self, policy: Policy, bounds: Bounds | None = None, rates: Rates | None = None, device: str = "cpu"
+    ) -> None:
+        """`device`: where the sequence model is trained, while its memory lasts."""
         self.policy, self.bounds = policy, bounds or Bounds()
         self._rates = rates or Rates()
         self.ranker = RankerLearner()
+        self.device = device
         self.sequence: SequenceLearner | None = None
+        self.without: str | None = None
+        """Why there is no sequence lane any more: memory has ended."""
+        self._relieved: list[str] = []
+        self._waiting = Waiting(self.bounds.waiting)
         self.users: dict[str, User] = {}  # least recently active first
         self._model: SequenceModel | None = None
         self.model_version = self.items_version = 0
@@ -101,7 +114,8 @@ class Learner:
     def forget(self, user_id: str) -> int:
         """Lets go of all that is kept of a user; how many visits that were."""
         self.users.pop(user_id, None)
-        return 0 if self.sequence is None else self.sequence.forget(_number(user_id))
+        number = _number(user_id)
+        return self._waiting.forget(number) + (0 if self.sequence is None else self.sequence.forget(number))
 
     def encoded_by(self, encoder_id: str | None, world: World) -> bool:
         """From here on Worlds have this encoder's vectors; `world` is the first. Whether they had another's before:
@@ -110,40 +124,43 @@ class Learner:
         if before == encoder_id or self.sequence is None:
             return False
         keys = self.sequence.keys
-        # an item that this encoder has no vector of keeps none of the other's
-        self.sequence.stock(keys, np.zeros((len(keys), world.dense.dim), np.float32))
         self._stocked = np.zeros(0, bool)
-        self._stock(world)
+        with self._within_memory():
+            # an item that this encoder has no vector of keeps none of the other's
+            self.sequence.stock(keys, np.zeros((len(keys), world.dense.dim), np.float32))
+            self._stock(world)
         self._model, self._fitting, self._fitted_at = None, None, 0
         return True
 
     def _visit(self, world: World, events: Sequence[Event]) -> None:
-        self._stock(world)
-        if self.sequence is None:
+        with self._within_memory():
+            self._stock(world)
+        if self.without is not None or not world.dense.dim or len(world.catalogue) > self.bounds.items:
             return
-        visits = [event for event in events if isinstance(event, Interaction | Forget)]
         found: list[tuple[int, int, int, float]] = []
-        for event in visits:
+        for event in events:
             if isinstance(event, Forget):
                 self.forget(event.user_id)
                 found = [one for one in found if one[0] != _number(event.user_id)]
-                continue
-            _, weight = weigh(event.action, event.value, self.policy)
-            if weight > 0:
-                found.append((_number(event.user_id), item_key(event.item_id), event.ts // 1000, weight))
+            elif isinstance(event, Interaction):
+                _, weight = weigh(event.action, event.value, self.policy)
+                if weight > 0:
+                    found.append((_number(event.user_id), item_key(event.item_id), event.ts // 1000, weight))
         if not found:
             return
-        users, keys, seconds, liked = zip(*found, strict=True)
-        rows = self.sequence.rows_of(np.array(keys, np.uint64))
+        visits = Visits.listed(found)
+        rows = np.full(len(found), -1) if self.sequence is None else self.sequence.rows_of(visits.keys)
         known = rows >= 0
-        self.sequence.take(
-            np.array(users)[known], rows[known], np.array(seconds)[known], np.array(liked, np.float32)[known]
-        )
+        self._waiting.put(visits.of(~known))
+        if self.sequence is not None:
+            now = visits.of(known)
+            self.sequence.take(now.users, rows[known], now.seconds, now.weights)
 
     def _stock(self, world: World) -> None:
-        """Items and vectors that the sequence lane has not seen yet."""
+        """Items and vectors that the sequence lane has not seen yet, and the visits that have waited for them. Raises
+        MemoryEnded."""
         rows = world.catalogue.rows
-        if not rows or not world.dense.dim or len(world.catalogue) > self.bounds.items:
+        if not rows or not world.dense.dim or len(world.catalogue) > self.bounds.items or self.without is not None:
             return
         if rows < len(self._stocked):  # the catalogue was put together anew
             self._stocked = np.zeros(0, bool)
@@ -153,10 +170,12 @@ class Learner:
             return
         keys, texts = world.catalogue.keys[:rows][new], world.dense.vectors[:rows][new]
         if self.sequence is None:
-            self.sequence = SequenceLearner(keys, texts, self._rates)
+            self.sequence = SequenceLearner(keys, texts, self._rates, device=self.device)
         else:
             self.sequence.stock(keys, texts)
         self._stocked = np.pad(self._stocked, (0, rows - len(self._stocked))) | there
+        come = self._waiting.come(keys)
+        self.sequence.take_late(come.users, self.sequence.rows_of(come.keys), come.seconds, come.weights)
 
     # moving on -------------------------------------------------------------------------------------------------
     @property
@@ -167,6 +186,11 @@ class Learner:
     def work(self, more: Callable[[], bool], *, items: bool) -> bool:
         """Moves the sequence model on, in slices of a step, while `more()`. `items`: its item side too. Whether there
         is another model than before."""
+        with self._within_memory():
+            return self._work(more, items)
+        return False
+
+    def _work(self, more: Callable[[], bool], items: bool) -> bool:
         sequence = self.sequence
         if sequence is None:
             return False
@@ -183,10 +207,33 @@ class Learner:
             sequence.update()
         else:
             sequence.update_users()
-        self._model = sequence.snapshot()
+        self._model = sequence.snapshot(None if items else self._model)
         self.model_version += 1
         self.items_version += items
         return True
+
+    @contextmanager
+    def _within_memory(self) -> Iterator[None]:
+        """Where memory ends within, the sequence lane ends, and nothing else. What was released of it serves on."""
+        try:
+            yield
+        except Exception as error:
+            if not memory_ended(error):
+                raise
+            traceback.clear_frames(error.__traceback__)
+            self._relieved = self.relieved()
+            self.without = str(error).partition("\n")[0] or type(error).__name__
+            self._relieved.append(f"leaving the lane off until the learner starts again ({self.without})")
+            self.sequence = self._model = self._fitting = None
+            self._waiting = Waiting(self.bounds.waiting)
+
+    def relieved(self) -> list[str]:
+        """What was done since the last time it was asked where memory had ended in the sequence lane."""
+        done, self._relieved = self._relieved, []
+        if self.sequence is not None:
+            done += self.sequence.trainer.relieved
+            self.sequence.trainer.relieved = []
+        return done
 
     def learnt(self) -> Learnt:
         return Learnt(self.ranker.snapshot(), self._model)
@@ -207,11 +254,13 @@ class Learner:
         arrays = {f"ranker.{name}": array for name, array in arrays.items()}
         meta: dict[str, Any] = {"ranker": ranker, "fitted_at": 0 if self.training else self._fitted_at}
         meta |= {"encoder_id": self.encoder_id, "modelled": self._model is not None}
-        if self.sequence is not None:
-            own, state = self.sequence.dump()
-            if len(own["paths.user"]):  # else there is nothing to go on from, and it could not be restored
-                meta["sequence"] = state
-                arrays |= {f"sequence.{name}": array for name, array in own.items()}
+        with self._within_memory():
+            if self.sequence is not None:
+                own, state = self.sequence.dump()
+                if len(own["paths.user"]):  # else there is nothing to go on from, and it could not be restored
+                    meta["sequence"] = state
+                    arrays |= {f"sequence.{name}": array for name, array in own.items()}
+        arrays |= {f"waiting.{name}": array for name, array in self._waiting.dump().items()}
         blobs = [encode_user(user) for user in self.users.values()]
         arrays |= _packed("users.id", [user_id.encode("utf-8", "surrogatepass") for user_id in self.users])
         arrays |= _packed("users.state", [fields["state"] for fields in blobs])
@@ -225,16 +274,22 @@ class Learner:
         policy: Policy,
         bounds: Bounds | None = None,
         rates: Rates | None = None,
+        device: str = "cpu",
     ) -> Learner:
         """The learner that `dump` wrote down. Raises KeyError, ValueError, RuntimeError where it is none."""
-        made = cls(policy, bounds, rates)
+        made = cls(policy, bounds, rates, device)
         made.ranker = RankerLearner.restore(_below(arrays, "ranker."), meta["ranker"])
         made._fitted_at, made.encoder_id = meta["fitted_at"], meta.get("encoder_id")
-        if "sequence" in meta:
-            made.sequence = SequenceLearner.restore(_below(arrays, "sequence."), meta["sequence"], made._rates)
-            # what is fitted on another encoder's vectors than it stands on now is no model
-            made._model = made.sequence.snapshot() if made.sequence.fitted and meta.get("modelled", True) else None
-            made.model_version = made.items_version = 1
+        made._waiting = Waiting.restore(_below(arrays, "waiting."), made.bounds.waiting)
+        with made._within_memory():
+            if "sequence" in meta:
+                made.sequence = SequenceLearner.restore(
+                    _below(arrays, "sequence."), meta["sequence"], made._rates, device
+                )
+                # what is fitted on another encoder's vectors than it stands on now is no model
+                there = made.sequence.fitted and meta.get("modelled", True)
+                made._model = made.sequence.snapshot() if there else None
+                made.model_version = made.items_version = 1
         ids = _unpacked(arrays, "users.id")
         for user_id, state in zip(ids, _unpacked(arrays, "users.state"), strict=True):
             name = user_id.decode("utf-8", "surrogatepass")

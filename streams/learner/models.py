@@ -49,6 +49,7 @@ from streams.learner.intake import Intake
 from streams.learner.reading import Reader, read_through
 from streams.learner.refusals import AGAIN_S, Refusals
 from streams.learner.releasing import Releasing
+from streams.learner.relief import relieve
 from streams.learner.tuning import TuningLane
 from streams.learner.tuning_desk import TuningDesk, blank
 from streams.models import Models, load_models
@@ -79,7 +80,7 @@ class ModelLane:
         self._feed = Feed(settings, empty_world(models), self._storage, models.encoder_id, tuned=models.tuned)
         self._stop = threading.Event()
         self._asked: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
-        learner = Learner(settings.policy, Bounds(users=settings.learning.users))
+        learner = Learner(settings.policy, Bounds(users=settings.learning.users), device=models.device)
         self.guarded = GuardedLearner(learner, Screen() if settings.learning.screen else None)
         self.refusals, self._intake = Refusals(), Intake(settings.max_record_bytes)
         self._read_ts = 0  # the log's time, ms
@@ -192,6 +193,7 @@ class ModelLane:
             started = time.perf_counter()
             self._take(world, events, received, examples)
             metrics.LEARNER_SECONDS.labels("learn").observe(time.perf_counter() - started)
+            relieve(self.guarded.learner)
             faults.passed("models.learn")
         self.releasing.saw(events, examples, caught_up=len(records) < _BATCH)
         self._train()
@@ -255,6 +257,7 @@ class ModelLane:
         started = time.perf_counter()
         self.guarded.learner.work(lambda: time.monotonic() < until, items=items)
         metrics.LEARNER_SECONDS.labels("sequence").observe(time.perf_counter() - started)
+        relieve(self.guarded.learner)
         if not self.guarded.learner.training:
             self._users_moved = time.monotonic()
             if items:

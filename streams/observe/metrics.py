@@ -219,6 +219,14 @@ LEARNER_ACTIVE = _metric(
     "learner",
 )
 
+LEARNER_MEMORY_ENDED = _metric(
+    Counter,
+    "headwater_learner_memory_ended_total",
+    "Times that memory ended in a lane: it went on in smaller steps, on the CPU, or not at all, as the log says",
+    ("lane",),
+    "times",
+    "learner",
+)
 STORAGE_REFUSALS = _metric(
     Counter,
     "headwater_storage_refusals_total",
