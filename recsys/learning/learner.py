@@ -135,7 +135,7 @@ class Learner:
     def _visit(self, world: World, events: Sequence[Event]) -> None:
         with self._within_memory():
             self._stock(world)
-        if self.without is not None or not world.dense.dim or len(world.catalogue) > self.bounds.items:
+        if self.without is not None:
             return
         found: list[tuple[int, int, int, float]] = []
         for event in events:
@@ -151,16 +151,20 @@ class Learner:
         visits = Visits.listed(found)
         rows = np.full(len(found), -1) if self.sequence is None else self.sequence.rows_of(visits.keys)
         known = rows >= 0
-        self._waiting.put(visits.of(~known))
+        if self._takes_items_of(world):
+            self._waiting.put(visits.of(~known))
         if self.sequence is not None:
             now = visits.of(known)
             self.sequence.take(now.users, rows[known], now.seconds, now.weights)
+
+    def _takes_items_of(self, world: World) -> bool:
+        return self.without is None and bool(world.dense.dim) and len(world.catalogue) <= self.bounds.items
 
     def _stock(self, world: World) -> None:
         """Items and vectors that the sequence lane has not seen yet, and the visits that have waited for them. Raises
         MemoryEnded."""
         rows = world.catalogue.rows
-        if not rows or not world.dense.dim or len(world.catalogue) > self.bounds.items or self.without is not None:
+        if not rows or not self._takes_items_of(world):
             return
         if rows < len(self._stocked):  # the catalogue was put together anew
             self._stocked = np.zeros(0, bool)

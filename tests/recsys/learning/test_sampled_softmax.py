@@ -12,7 +12,7 @@ from recsys.sequence import LENGTH, SequenceModel
 
 ITEMS, TEXT = 40, 16
 KEYS = np.arange(100, 100 + ITEMS, dtype=np.uint64)
-RATES = Rates(fit=1e-2, update=1e-2, epochs=25, positions=256, sampled_from=ITEMS, negatives=16)
+RATES = Rates(fit=1e-2, update=1e-2, epochs=15, positions=256, sampled_from=ITEMS, negatives=16)
 TEXTS = np.random.default_rng(5).standard_normal((ITEMS, TEXT)).astype(np.float32) / 4
 
 

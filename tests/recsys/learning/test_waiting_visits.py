@@ -121,3 +121,11 @@ def test_a_checkpoint_from_before_visits_waited_is_read() -> None:
     for name in ("seed", "steps", "decay"):
         del meta["sequence"][name]
     assert path(Learner.restore(old, meta, Policy(), BOUNDS, RATES), "u") == [1]
+
+
+def test_a_catalogue_that_has_grown_too_large_lets_nothing_wait_and_known_items_go_on() -> None:
+    learner = Learner(Policy(), Bounds(items=len(ITEMS) - 1), RATES)
+    learner.follow(World.empty(DIM).advanced(ITEMS[:4], [(i.item_id, VECTORS[0]) for i in ITEMS[:4]]), [])
+    learner.follow(world("i7"), [visit("u", 1, 0), visit("u", 7, 1)])
+    assert path(learner, "u") == [1]
+    assert not len(learner._waiting)
