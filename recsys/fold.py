@@ -10,6 +10,7 @@ from hashlib import blake2b
 
 import numpy as np
 
+from recsys.dialogue.conditions import MAX_IN_FORCE
 from recsys.keys import item_key
 from recsys.user import (
     EPOCH_2000_S,
@@ -25,6 +26,7 @@ from recsys.user import (
     TRAITS,
     WORDS,
     WORDS_CHARS,
+    Clock,
     Statement,
     User,
     Words,
@@ -45,17 +47,52 @@ def event_seconds(ts_ms: int) -> int:
 
 
 def touch_session(user: User, ts_s: int, session_id: str | None, gap_s: float) -> None:
-    """A session ends with another session_id, or after a gap of more than `gap_s` seconds without events."""
-    if ts_s - user.last_s > gap_s:
-        user.session_start_s = ts_s
+    """Moves the user's clock to an event. A session ends with another session_id, or after a gap of more than `gap_s`
+    seconds without events.
+
+    A stamp far ahead may be a pause or a wrong clock, and only what comes next tells: it counts, and the clock that it
+    left stays aside. If the next event is more than a gap behind, that one holds again, as if the stamp had not been.
+    Where nothing is aside, a stamp more than a gap behind (a late event) moves nothing, unless a second one follows:
+    so a clock that was wrong several times comes right with the second right stamp.
+    """
+    if ts_s > user.last_s:
+        if ts_s - user.last_s > gap_s:
+            user.other_clock = Clock(user.last_s, user.session_start_s)
+            user.session_start_s = ts_s
+        else:
+            user.other_clock = None
+        user.last_s = ts_s
+        if user.constraints:
+            _expire(user)
+    elif user.last_s - ts_s <= gap_s:
+        user.other_clock = None
+    elif user.other_clock is None:
+        user.other_clock = Clock(ts_s, ts_s)
+    else:
+        user.last_s, user.session_start_s, expired = user.other_clock
+        user.other_clock = None
+        user.constraints = (*expired, *user.constraints)[-MAX_IN_FORCE:]
+        touch_session(user, ts_s, session_id, gap_s)
+        return
     if session_id is not None:
         if user.session_id is not None and session_id != user.session_id:
             user.session_start_s = ts_s
         user.session_id = session_id[:64]
-    if ts_s > user.last_s:
-        user.last_s = ts_s
-        if user.constraints:  # what has expired by the user's own clock binds nothing any more, and takes room
-            user.constraints = tuple(c for c in user.constraints if c.expires is None or c.expires > ts_s * 1000)
+
+
+def _expire(user: User) -> None:
+    """What has expired by the user's own clock binds nothing any more, and takes room."""
+    now_ms, all_of_them = user.last_s * 1000, user.constraints
+    user.constraints = tuple(c for c in all_of_them if c.expires is None or c.expires > now_ms)
+    if user.other_clock is not None and len(user.constraints) < len(all_of_them):
+        expired = tuple(c for c in all_of_them if c.expires is not None and c.expires <= now_ms)
+        user.other_clock = user.other_clock._replace(constraints=expired)
+
+
+def _session_start(user: User, ts_s: int, gap_s: float) -> int:
+    """When the session began in which an event at `ts_s` falls."""
+    back = user.other_clock is not None and user.last_s - ts_s > gap_s
+    return user.other_clock.session_start_s if back and user.other_clock else user.session_start_s
 
 
 def fold_interaction(user: User, event: Interaction, ts_s: int, code: int, weight: float) -> None:
@@ -137,13 +174,14 @@ def fold_profile_edit(user: User, event: ProfileEdit) -> tuple[str, str]:
     return sid, outcome
 
 
-def fold_forget(user: User, event: Forget) -> tuple[User, dict[str, int]]:
-    """(what is left, what was removed by kind). Scope `all` leaves a new user; the caller erases the stored one."""
+def fold_forget(user: User, event: Forget, gap_s: float) -> tuple[User, dict[str, int]]:
+    """(what is left, what was removed by kind). Scope `all` leaves a new user; the caller erases the stored one.
+    `gap_s`: of sessions."""
     before = _census(user)
     if event.scope == "all":
         return User.new(user.user_id), before
     if event.scope == "session":
-        since, until = user.session_start_s, _LATEST_S
+        since, until = _session_start(user, event_seconds(event.ts), gap_s), _LATEST_S
     else:
         since = event_seconds(event.since) if event.since is not None else 0
         until = event_seconds(event.until) if event.until is not None else _LATEST_S
@@ -163,6 +201,8 @@ def fold_forget(user: User, event: Forget) -> tuple[User, dict[str, int]]:
     left.history = past[(start + HISTORY_STEP_S <= since) | (start > until)].tobytes()
     left.words = tuple(w for w in user.words if not since <= w.ts_s <= until)
     left.constraints = ()
+    if left.other_clock is not None:
+        left.other_clock = left.other_clock._replace(constraints=())
     left.shown = b""
     left.open = ()
     after = _census(left)

@@ -299,7 +299,7 @@ def _profile_edit(batch: _Batch, user: User, event: ProfileEdit, source: int) ->
 
 
 def _forget(batch: _Batch, user: User, event: Forget, source: int) -> None:
-    left, removed = fold_forget(user, event)
+    left, removed = fold_forget(user, event, batch.gap_s)
     batch.users[user.user_id] = left
     batch.removals[source] = removed
     if event.scope == "all":

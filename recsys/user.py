@@ -15,7 +15,7 @@ event on an item that is not in the catalogue yet counts once the item appears.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -53,7 +53,7 @@ EPOCH_2000_S = 946_684_800
 HISTORY_STEP_S = 4 * 86_400
 CODEC_VERSION = 3
 # what most users lack, by number
-_SHOWN, _WORDS, _TRAITS, _STATEMENTS, _CONSTRAINTS, _SESSION, _LANGUAGE, _RANKED = range(8)
+_SHOWN, _WORDS, _TRAITS, _STATEMENTS, _CONSTRAINTS, _SESSION, _LANGUAGE, _RANKED, _OTHER = range(9)
 
 
 class Words(NamedTuple):
@@ -70,6 +70,15 @@ class Statement(NamedTuple):
     statement_id: str
     state: str
     text: str
+
+
+class Clock(NamedTuple):
+    """A user's time, in seconds, that a next event may prove right; see `recsys.fold.touch_session`. `constraints`:
+    what the present time has expired and this one has not."""
+
+    last_s: int
+    session_start_s: int
+    constraints: tuple[Constraint, ...] = ()
 
 
 @dataclass(slots=True)
@@ -91,6 +100,7 @@ class User:
     session_id: str | None = None
     session_start_s: int = 0
     last_s: int = 0
+    other_clock: Clock | None = None
     last_ranked_ms: int = 0
     open: tuple[bytes, ...] = ()
     profile: str = ""
@@ -108,7 +118,8 @@ class User:
         made.words, made.traits, made.traits_event = self.words, self.traits, self.traits_event
         made.statements, made.constraints, made.language = self.statements, self.constraints, self.language
         made.session_id, made.session_start_s, made.last_s = self.session_id, self.session_start_s, self.last_s
-        made.last_ranked_ms, made.open, made.profile = self.last_ranked_ms, self.open, self.profile
+        made.other_clock, made.last_ranked_ms = self.other_clock, self.last_ranked_ms
+        made.open, made.profile = self.open, self.profile
         return made
 
 
@@ -178,6 +189,17 @@ def _unpack_ids(packed: bytes) -> tuple[str, ...]:
     return tuple(ids)
 
 
+def _pack_constraints(constraints: Sequence[Constraint]) -> list[tuple[Any, ...]]:
+    return [(c.name, c.op, c.value, c.unit, c.event_id, c.expires) for c in constraints]
+
+
+def _unpack_constraints(packed: Sequence[Sequence[Any]]) -> tuple[Constraint, ...]:
+    return tuple(
+        Constraint(name=name, op=op, value=value, unit=unit, event_id=event_id, expires=expires)
+        for name, op, value, unit, event_id, expires in packed
+    )
+
+
 def encode_user(user: User) -> dict[str, bytes]:
     """The fields of the user's hash in the store. All are always written, so that none outlives an erasure."""
     rare: dict[int, Any] = {}
@@ -190,13 +212,16 @@ def encode_user(user: User) -> dict[str, bytes]:
     if user.statements:
         rare[_STATEMENTS] = user.statements
     if user.constraints:
-        rare[_CONSTRAINTS] = [(c.name, c.op, c.value, c.unit, c.event_id, c.expires) for c in user.constraints]
+        rare[_CONSTRAINTS] = _pack_constraints(user.constraints)
     if user.session_id is not None:
         rare[_SESSION] = user.session_id
     if user.language != "en":
         rare[_LANGUAGE] = user.language
     if user.last_ranked_ms:
         rare[_RANKED] = user.last_ranked_ms
+    if (other := user.other_clock) is not None:
+        times = (other.last_s, other.session_start_s)
+        rare[_OTHER] = (*times, _pack_constraints(other.constraints)) if other.constraints else times
     state = (
         CODEC_VERSION, user.recent, _pack_ids(user.recent_ids), user.history, user.dedupe,
         user.session_start_s, user.last_s, rare,
@@ -240,11 +265,10 @@ def decode_user(user_id: str, fields: Mapping[bytes, bytes]) -> User:
         user.words = tuple(Words(*w) for w in rare.get(_WORDS, ()))
         user.traits, user.traits_event = rare.get(_TRAITS, ({}, None))
         user.statements = tuple(Statement(*s) for s in rare.get(_STATEMENTS, ()))
-        user.constraints = tuple(
-            Constraint(name=name, op=op, value=value, unit=unit, event_id=event_id, expires=expires)
-            for name, op, value, unit, event_id, expires in rare.get(_CONSTRAINTS, ())
-        )
+        user.constraints = _unpack_constraints(rare.get(_CONSTRAINTS, ()))
         user.session_id = rare.get(_SESSION)
         user.language = rare.get(_LANGUAGE, "en")
         user.last_ranked_ms = rare.get(_RANKED, 0)
+        if (other := rare.get(_OTHER)) is not None:
+            user.other_clock = Clock(other[0], other[1], _unpack_constraints(other[2] if len(other) > 2 else ()))
     return user

@@ -92,7 +92,7 @@ def moments_of(
     """A Moment for each interaction with a known item that its user had not touched and took to, in order. `own`, if
     given, takes in the users as they become."""
     own = {} if own is None else own
-    found: list[Moment] = []
+    found, gap_s = list[Moment](), policy.session_gap_minutes * 60
     for event in events:
         if not isinstance(event, Interaction | Forget):
             continue
@@ -101,7 +101,7 @@ def moments_of(
             known = users.get(event.user_id)
             user = own[event.user_id] = known.clone() if known is not None else User.new(event.user_id)
         if isinstance(event, Forget):
-            own[event.user_id] = fold_forget(user, event)[0]
+            own[event.user_id] = fold_forget(user, event, gap_s)[0]
             continue
         row = world.catalogue.row_of.get(event.item_id, -1)
         code, weight = weigh(event.action, event.value, policy)
@@ -109,7 +109,7 @@ def moments_of(
             query = Query(len(found), user.clone(), f"?{event.event_id}", "request", event.ts)
             found.append(Moment(query, row))
         ts_s = event_seconds(event.ts)
-        touch_session(user, ts_s, event.session_id, policy.session_gap_minutes * 60)
+        touch_session(user, ts_s, event.session_id, gap_s)
         fold_interaction(user, event, ts_s, code, weight)
     return found
 
