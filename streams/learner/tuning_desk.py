@@ -5,8 +5,9 @@ lanes' thread. Out: releases of the role "encoder", which the encoder role and e
 
 It works between turns of the model lanes, a quarter of a second at a time: torch is loaded and used on one thread, and
 the ranker is not kept waiting, nor are the statistics, on the thread of the election. What needs that goes by `ask`.
-An operator may choose another encoder (`headwater releases`): candidates then have to be better than that one; while
-it is `pinned`, none is proposed.
+An operator may choose another encoder (`headwater releases`): candidates then have to be better than that one. While
+it is `pinned`, none is released; nor while a sequence release is, which would rest beside another encoder. What was
+found meanwhile waits.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class TuningDesk:
         self.lane = lane
         self._encoders = Encoders(base, loader(storage))
         self._serving: Encoder | None = None
+        self._sequence: Release | None = None  # the sequence release that serves
+        self._waits_for = ""  # the pinned release that was told of last
         self._shelf = Reader(settings, {"items": {}, "releases": {}})
         self._log, self._read_ts = self._resume()
         self._unsent: _Unsent | None = None
@@ -117,12 +120,15 @@ class TuningDesk:
                 change = decode_item(message.key(), message.value(), self._settings.max_record_bytes)
                 if not isinstance(change, Malformed):
                     changes.append(change)
-            elif message.key() == ROLE.encode() and message.value() is not None:
+            elif message.key() in (ROLE.encode(), b"sequence") and message.value() is not None:
                 try:
                     release = Release.model_validate_json(message.value() or b"")
                 except ValueError as error:
                     log.warning("tuning.release_ignored", offset=message.offset(), why=str(error)[:200])
                     continue
+                known = self._sequence
+                if release.role == "sequence" and release.status == "serving":
+                    self._sequence = release if known is None or release.sequence >= known.sequence else known
                 if self._encoders.take(release):
                     self._looked = 0.0
         return changes
@@ -161,7 +167,7 @@ class TuningDesk:
     # releases
     # ------------------------------------------------------------------------------------------------------
     def _release(self) -> None:
-        if self._serving is None or (self._serving.release is not None and self._serving.release.pinned):
+        if self._serving is None or self._held_by_a_pin(self._serving):
             return
         if self._unsent is None:
             proposal = self.lane.proposal()
@@ -187,6 +193,19 @@ class TuningDesk:
         if time.monotonic() - self._pruned > _PRUNE_S:
             self._pruned = time.monotonic()
             self._storage.prune(int(time.time() * 1000), {one.uri for one in self._encoders.known}, ROLE)
+
+    def _held_by_a_pin(self, serving: Encoder) -> bool:
+        """Whether an operator holds on to a release that another encoder would put out of service; tells it once."""
+        pinned = next((one for one in (serving.release, self._sequence) if one is not None and one.pinned), None)
+        if pinned is None:
+            self._waits_for = ""
+            return False
+        if self._waits_for != pinned.release_id:
+            self._waits_for = pinned.release_id
+            rests = ", and would rest beside another encoder" if pinned.role == "sequence" else ""
+            why = f"{pinned.release_id} is pinned{rests}"
+            log.warning("tuning.waits", why=why, until=f"headwater releases promote {pinned.release_id}")
+        return True
 
     def _written(self, proposal: Proposal) -> _Unsent:
         now, newest = int(time.time() * 1000), self._encoders.newest
