@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from recsys.counting import Counts
 from recsys.learning.guarded import GuardedLearner
@@ -95,9 +96,18 @@ class Rehearsal:
         self.promoted: list[tuple[int, str]] = []
         self.released = 0
         self._items_moved = self.now
+        self._dice = torch.Generator().manual_seed(0).get_state()
 
     def run(self, events: int) -> Window:
-        """Until so many events more have been folded."""
+        """Until so many events more have been folded. What torch draws (dropout) depends on nothing that ran before."""
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self._dice)
+            try:
+                return self._run(events)
+            finally:
+                self._dice = torch.get_rng_state()
+
+    def _run(self, events: int) -> Window:
         window = Window()
         before = (self.market.tally.all.trials, self.market.tally.all.ours)
         until = self.offset + events

@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from recsys.learning.learner import Bounds
 from recsys.world import World
 from streams.bench import behaviour, circles
-from streams.bench.rehearsal import shop_world
+from streams.bench.rehearsal import Rehearsal, shop_world
 from streams.demo.catalogue import load
+from streams.demo.market import Market
 
 
 @pytest.fixture
@@ -21,6 +24,23 @@ def shop(monkeypatch) -> tuple[World, list[dict[str, Any]]]:
     items = load()[::5]
     meaning = np.eye(8, dtype=np.float32)[0]
     return shop_world(items, [(item["item_id"], meaning) for item in items], lambda text: meaning), items
+
+
+def test_what_ran_before_a_rehearsal_changes_nothing_of_it(shop):
+    world, items = shop
+
+    def learnt() -> list[np.ndarray]:
+        torch.rand(3)
+        play = Rehearsal(world, Market(items, 60, 3))
+        play.guarded.learner.bounds = Bounds(first_fit=100)
+        for _ in range(2):
+            play.run(300)
+        found = play.guarded.learner.learnt()
+        assert found.sequence is not None
+        return [found.ranker, *found.sequence.user_side().values()]
+
+    for mine, other in zip(learnt(), learnt(), strict=True):
+        np.testing.assert_array_equal(mine, other)
 
 
 def test_after_a_flip_of_all_tastes_only_learning_over_all_users_comes_back(shop):
