@@ -213,14 +213,19 @@ class TuningLane:
         return False
 
     def _one_round(self) -> Generator[None, None, None]:
-        """All new pairs once, with old ones beside them; then the verdict. Yields between slices."""
+        """All pairs that are new as it begins once, with old ones beside them; then the verdict. What comes meanwhile
+        is the next one's: where pairs come faster than they are learnt, a round would not end. Yields between slices.
+        """
         tuner = self._tuner or self._load()
         yield
-        while tuner.fresh or self._waiting:
-            tuner.take(self._waiting)
-            self._waiting.clear()
+        tuner.take(self._waiting)
+        self._waiting.clear()
+        left = tuner.fresh
+        while left > 0:
+            before = tuner.fresh
             if not tuner.step():
                 break
+            left -= max(1, before - tuner.fresh)  # an erasure may have taken some, too
             yield
         self.rounds += 1
         adapter = tuner.snapshot()

@@ -165,6 +165,43 @@ def test_a_better_encoder_is_proposed_once_and_one_that_is_not_better_never(
     assert all(pair.user != "u0-3" for pair in again._tuner.kept)
 
 
+class Slow:
+    """Learns from four pairs a slice; the verdict is `Ended`."""
+
+    class Ended(Exception):  # noqa: N818
+        pass
+
+    def __init__(self) -> None:
+        self.pairs: list[Pair] = []
+
+    @property
+    def fresh(self) -> int:
+        return len(self.pairs)
+
+    def take(self, pairs: Any) -> None:
+        self.pairs += pairs
+
+    def step(self) -> int:
+        del self.pairs[:4]
+        return 1
+
+    def snapshot(self) -> Any:
+        raise self.Ended
+
+
+def test_a_round_ends_where_pairs_come_faster_than_they_are_learnt(lane: Any) -> None:
+    one = lane()
+    one.take(shoppers(100), ITEMS)
+    one._tuner = slow = Slow()  # type: ignore[assignment]
+    slices = one._one_round()
+    with pytest.raises(Slow.Ended):
+        for at in range(40):
+            next(slices)
+            one.take(shoppers(10, seed=at + 1), ())
+    assert len(one._waiting) > 100, "these are the next round's"
+    assert not slow.pairs
+
+
 def test_a_candidate_is_judged_on_pairs_that_it_has_not_learnt_from(lane: Any) -> None:
     one = lane()
     one.take(shoppers(100), ITEMS)
