@@ -18,7 +18,7 @@ import orjson
 import pytest
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.protocol.group import LeaveGroupRequest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from recsys.world import World
@@ -160,11 +160,11 @@ START = 1_760_000_000_000
 class Forge:
     """Starts learners within milliseconds (`forge.py`). `log` is what all of them said."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *kind: str) -> None:
         self._log = folder / "learners.log"
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("forge.py"))], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._log.open("w"), text=True,
+            [sys.executable, str(Path(__file__).with_name("forge.py")), *kind], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=self._log.open("w"), text=True,
         )  # fmt: skip
         self._running: set[int] = set()
 
@@ -193,12 +193,20 @@ class Forge:
             os.kill(pid, signal.SIGKILL)
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(20)
+        self._process.wait(60)  # it may still import
 
 
 @pytest.fixture(scope="module")
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     made = Forge(tmp_path_factory.mktemp("forge"))
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def tuning_forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+    """Learners of it tune the packaged encoder."""
+    made = Forge(tmp_path_factory.mktemp("forge"), "tuning")
     yield made
     made.end()
 
@@ -225,10 +233,12 @@ class Shop:
             **(QUICK | environment),
         )
 
-    def killed(self, stage: str, meanwhile: Callable[[], Any] = lambda: None, **environment: str) -> None:
+    def killed(
+        self, stage: str, meanwhile: Callable[[], Any] = lambda: None, within_s: float = 40, **environment: str
+    ) -> None:
         """A learner that dies as it leaves the stage."""
         began = time.monotonic()
-        pid, again, deadline = self.start(f"after:{stage}:1", **environment), began + 1, began + 40
+        pid, again, deadline = self.start(f"after:{stage}:1", **environment), began + 1, began + within_s
         while (status := self.forge.status(pid)) is None:
             assert time.monotonic() < deadline, f"never came to {stage}\n{self.forge.log()}"
             if time.monotonic() > again:
@@ -250,7 +260,14 @@ class Shop:
         group = f"{self.settings.namespace}-learner"
         bootstrap = str(self.settings.kafka_bootstrap_servers)
         admin = AdminClient({"bootstrap.servers": bootstrap})
-        dead = [one.member_id for one in admin.describe_consumer_groups([group])[group].result().members]
+        for _ in range(100):
+            try:
+                dead = [one.member_id for one in admin.describe_consumer_groups([group])[group].result().members]
+                break
+            except KafkaException as error:  # a broker that has just started
+                if error.args[0].code() not in (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS):
+                    raise
+                time.sleep(0.1)
 
         async def leave() -> None:
             client = AIOKafkaClient(bootstrap_servers=bootstrap)
@@ -286,3 +303,9 @@ class Shop:
 @pytest.fixture
 def shop(kafka: Any, namespace: str, tmp_path: Path, forge: Forge) -> Callable[[str], Shop]:
     return lambda name: Shop(kafka, namespace + name, tmp_path / name, forge)
+
+
+@pytest.fixture
+def tuning_shop(kafka: Any, namespace: str, tmp_path: Path, tuning_forge: Forge) -> Shop:
+    """One whose learners tune the packaged encoder."""
+    return Shop(kafka, namespace, tmp_path, tuning_forge)

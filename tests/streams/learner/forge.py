@@ -1,7 +1,8 @@
 """Forks learners that have everything imported: a test that kills twenty of them can't wait twenty times for torch.
 
 In: lines of JSON on stdin, `{"start": {environment}}` or `{"wait": pid}`. Out: a line each, the pid or the status as
-`subprocess` tells it (None: still running). A learner here is the real role in a process of its own.
+`subprocess` tells it (None: still running). A learner here is the real role in a process of its own. `forge.py tuning`
+makes learners that tune the encoder, at the pace of a test: rounds of 60 pairs, and no pause between two releases.
 """
 
 from __future__ import annotations
@@ -19,6 +20,19 @@ from streams.settings import Settings
 # the last is what torch's optimisers ask for when the first of them is made
 for name in ("streams.learner.models", "streams.worker.bootstrap", "torch._dynamo"):
     import_module(name)
+
+
+def _tune_at_once() -> None:
+    from streams.learner import models
+    from streams.learner.tuning import Pace, Rates, TuningLane, _import
+
+    _import()
+    pace = Pace(enough=60, held=40, drawn=8, pause_s=0)
+    models.TuningLane = lambda *given: TuningLane(*given, Rates(rate=2e-3), pace)  # type: ignore[misc, assignment]
+
+
+if sys.argv[1:] == ["tuning"]:
+    _tune_at_once()
 
 
 def become_a_learner(environment: dict[str, str]) -> None:

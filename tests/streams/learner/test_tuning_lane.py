@@ -194,10 +194,14 @@ def test_a_round_ends_where_pairs_come_faster_than_they_are_learnt(lane: Any) ->
     one.take(shoppers(100), ITEMS)
     one._tuner = slow = Slow()  # type: ignore[assignment]
     slices = one._one_round()
-    with pytest.raises(Slow.Ended):
+
+    def pressed() -> None:
         for at in range(40):
             next(slices)
             one.take(shoppers(10, seed=at + 1), ())
+
+    with pytest.raises(Slow.Ended):
+        pressed()
     assert len(one._waiting) > 100, "these are the next round's"
     assert not slow.pairs
 
