@@ -4,8 +4,10 @@ In: for each choice, how well the serving and the candidate snapshot ranked it b
 (prequential evaluation, Dawid 1984), and who chose. Out: a verdict, promote, hold or wait, with its reason.
 
 In calm times a candidate is promoted unless it is worse. When the serving release's own score has collapsed, labels may
-be noise or tastes may have changed, and the two look alike: then a candidate has to be provably better. One trained on
-noise cannot be, since noise is ranked as well by any; one that has learnt the new taste soon is.
+be noise or tastes may have changed, and the two look alike: then a candidate has to be provably better, and provably
+better than chance at telling what was chosen from what a choice at random would have named as likely (its skill). The
+first alone can be had from noise: what serves ranks it worse than chance, since it puts first what it would offer, and
+a candidate that has unlearnt that is better. The second cannot: of labels at random, whatever ranks them has no skill.
 
 Proof is a confidence sequence by betting (Waudby-Smith & Ramdas 2024; time-uniform as in Howard, Ramdas, McAuliffe &
 Sekhon 2021): it holds however often one looks. Users are the units: a user's choices count 1, 1/2, 1/4, ..., so that
@@ -159,7 +161,7 @@ class Gate:
         self._clear()
 
     def _clear(self) -> None:
-        self._rows: list[tuple[float, float, float]] = []  # weight, serving, candidate
+        self._rows: list[tuple[float, float, float, float]] = []  # weight, serving, candidate, its skill (nan: unknown)
         self._who: list[int] = []
         self._times: Counter[int] = Counter()
         self._seen, self._broken = 0.0, 0
@@ -181,15 +183,18 @@ class Gate:
         self.candidate, self._strikes = None, 0
         self._clear()
 
-    def observe(self, serving: Doubles, candidate: Doubles | None, users: Users) -> None:
+    def observe(self, serving: Doubles, candidate: Doubles | None, users: Users, skill: Doubles | None = None) -> None:
         """Scores float64[n] in 0..1 of the same choices, before they were learnt from, and user hashes uint64[n].
-        `candidate`: None while none is put up."""
+        `candidate`: None while none is put up. `skill` float64[n] in -1..1: how much better than chance the candidate
+        was, with a mean of 0 at most where labels are random; None where that is not known."""
         rated = np.isfinite(serving) & (serving >= 0) & (serving <= 1)
         theirs = candidate if candidate is not None else np.zeros(len(serving))
         good = np.isfinite(theirs) & (theirs >= 0) & (theirs <= 1)
         self._broken += int((~good).sum())
         room = _MOST * self.rules.patience
-        for own, other, user, fine in zip(serving.tolist(), theirs.tolist(), users.tolist(), rated & good, strict=True):
+        skills = np.full(len(serving), np.nan) if skill is None else np.where(np.abs(skill) <= 1, skill, np.nan)
+        lines = zip(serving.tolist(), theirs.tolist(), users.tolist(), skills.tolist(), rated & good, strict=True)
+        for own, other, user, skilled, fine in lines:
             if own != own or not 0 <= own <= 1:
                 continue
             weight = self.level.take(own, user)
@@ -197,14 +202,14 @@ class Gate:
                 continue
             self._seen += weight
             if self._times[user] < _MOST and len(self._rows) < room:
-                self._rows.append((0.5 ** self._times[user], own, other))
+                self._rows.append((0.5 ** self._times[user], own, other, skilled))
                 self._who.append(user)
                 self._times[user] += 1
 
     def verdict(self) -> Verdict:
         """What to do with the candidate, by all that was observed since `begin`. `hold`: put up another."""
         rules, n = self.rules, len(self._rows)
-        rows = np.array(self._rows).reshape(-1, 3)
+        rows = np.array(self._rows).reshape(-1, 4)
         weights, serving, difference = rows[:, 0], rows[:, 1], rows[:, 2] - rows[:, 1]
         level = self.level
         figures = {
@@ -230,8 +235,13 @@ class Gate:
             return Verdict("hold", f"worse: {told}", figures)
         if doubt:
             state = f"the serving score {'collapsed' if level.collapsed else 'is low'}, {own:.4f} of {level.mean:.4f}"
-            if lower > 0:
+            known = np.isfinite(rows[:, 3])
+            skill, _ = bounds(rows[known, 3], weights[known], alpha)
+            figures["skill"] = skill
+            if lower > 0 and skill > 0:
                 return Verdict("promote", f"{state}, and the candidate is provably better: {told}", figures)
+            if lower > 0:
+                told += f", and may be no better than chance ({skill:+.4f} at least)"
             return Verdict("hold" if tired else "wait", f"{state}; not proven better: {told}", figures)
         if mean > -rules.margin:
             return Verdict("promote", f"not worse: {told}", figures)
@@ -279,7 +289,7 @@ class Gate:
         """The whole state as arrays and a dict for JSON. `restore` takes them back."""
         level = self.level
         arrays = {
-            "rows": np.array(self._rows).reshape(-1, 3),
+            "rows": np.array(self._rows).reshape(-1, 4),
             "who": np.array(self._who, np.uint64),
             "latest": np.array([[score, weight] for score, weight, _ in level._latest]).reshape(-1, 2),
             "latest_users": np.array([user for *_, user in level._latest], np.uint64),
@@ -295,7 +305,10 @@ class Gate:
             setattr(self, name, meta[name])
         for name in _LEVEL:
             setattr(self.level, name, meta[name])
-        self._rows = [(weight, own, other) for weight, own, other in arrays["rows"].tolist()]
+        rows = arrays["rows"]
+        if rows.shape[1] == 3:  # from before skill was measured
+            rows = np.pad(rows, ((0, 0), (0, 1)), constant_values=np.nan)
+        self._rows = [(weight, own, other, skill) for weight, own, other, skill in rows.tolist()]
         self._who = arrays["who"].tolist()
         self._times = Counter(self._who)
         users = arrays["latest_users"].tolist()

@@ -9,7 +9,7 @@ A candidate is what its release's files will hold, rounding included: what is ju
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -192,10 +192,11 @@ class GuardedLearner:
             return []
         fair = self._fairness(mine)
         own = ndcg(ranks_of(mine, serving)) * fair
-        other = None
+        other = skill = None
         if self.candidate is not None and len(theirs) == len(mine):
             other = ndcg(ranks_of(theirs, self.candidate.learnt.ranker)) * fair
-        self.gate.observe(own, other, mine.users)
+            skill = skill_of(theirs, self.candidate.learnt.ranker)
+        self.gate.observe(own, other, mine.users, skill)
         if self._before is not None:
             self._watch.observe(own, ndcg(ranks_of(mine, self._before.ranker)) * fair, mine.users)
         return self.drift.observe(own, mine.users)
@@ -255,6 +256,19 @@ def ndcg(ranks: Doubles) -> Doubles:
     """float64[n]: NDCG@10 of one relevant item at these ranks, from 1."""
     scores: Doubles = np.where(ranks <= TOP, 1 / np.log2(1 + np.minimum(ranks, TOP)), 0.0)
     return scores
+
+
+def skill_of(choices: Choices, weights: npt.NDArray[np.float32]) -> Doubles | None:
+    """float64[B] in -1..1: how much better these weights rank what was chosen, among what a choice at random would have
+    named as likely, than chance does (NDCG@10). Of choices at random the mean is 0 whatever the weights, or less where
+    scores are equal. None where nobody knows what is as likely: of a slate, whose places were looked at unequally."""
+    if choices.alike is None:
+        return None
+    ranks = ranks_of(replace(choices, there=choices.alike, many=np.zeros_like(choices.many)), weights)
+    many = choices.alike.sum(axis=1)
+    chance = np.concatenate([[0.0], np.cumsum(ndcg(np.arange(1.0, TOP + 1)))])[np.minimum(many, TOP)] / many
+    skill: Doubles = ndcg(ranks) - chance
+    return skill
 
 
 def unhealthy(files: Mapping[str, Arrays], before: npt.NDArray[np.float32]) -> str | None:

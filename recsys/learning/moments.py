@@ -56,6 +56,8 @@ class Choices:
     weight   float32[B]: how much each choice counts; below 0, it was turned down. None: 1
     position int64[B, C]: the place at which each was shown, from 1; 0 where that says nothing. None: all 0
     users    uint64[B]: hashes of the users who chose, None where nobody asks
+    alike    bool[B, C]: the candidate chosen, and those that a choice at random would have named as likely. None:
+             nobody knows
     """
 
     x: Floats
@@ -66,6 +68,7 @@ class Choices:
     weight: Floats | None = None
     position: npt.NDArray[np.int64] | None = None
     users: npt.NDArray[np.uint64] | None = None
+    alike: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -117,7 +120,8 @@ def moments_of(
 def choices_of(world: World, moments: Sequence[Moment], policy: Policy, weights: Floats, seed: int) -> list[Choices]:
     """The arrays of moments, block by block: each query's candidates, what was chosen, and REST more of the catalogue
     drawn at random, which stand for all that no retriever found. Learning from candidates alone would teach that what
-    retrievers look for is what is not chosen. Left out: what could not have been offered (seen before, or gone)."""
+    retrievers look for is what is not chosen. Left out: what could not have been offered (seen before, or gone, or a
+    help article, which stands among no one's alternatives: whoever put those first would be right each time)."""
     found: list[Choices] = []
     random = np.random.default_rng(seed)
     shop = np.flatnonzero(world.shop).astype(np.int32)
@@ -128,7 +132,10 @@ def choices_of(world: World, moments: Sequence[Moment], policy: Policy, weights:
         target = np.fromiter((m.row for m in some), np.int32, len(some))
         missed = ~(candidates.rows == target[:, None]).any(axis=1)
         retrieved = np.concatenate([candidates.rows, np.where(missed, target, -1)[:, None]], axis=1)
-        rest = np.broadcast_to(random.choice(shop, REST), (len(some), REST)).astype(np.int32)
+        # each once: else what was not drawn would be above what was more often than its number says
+        drawn = np.full(REST, -1, np.int32)
+        drawn[: min(REST, len(shop))] = random.choice(shop, min(REST, len(shop)), replace=False)
+        rest = np.broadcast_to(drawn, (len(some), REST))
         # a drawn item that stands among the retrieved already, or was seen, stands for nothing
         old = (rest[:, :, None] == block.rows[:, None, :]).any(axis=2)
         old |= (np.sort(retrieved, axis=1)[:, :, None] == rest[0]).any(axis=1)
@@ -141,10 +148,16 @@ def choices_of(world: World, moments: Sequence[Moment], policy: Policy, weights:
         many = np.zeros(candidates.rows.shape, np.float32)
         many[:, retrieved.shape[1] :] = np.log(outside / kept)[:, None]
         hits = candidates.rows == target[:, None]
-        fair = world.offered[target] & ~(block.rows == target[:, None]).any(axis=1)
+        fair = world.shop[target] & ~(block.rows == target[:, None]).any(axis=1)
         there = candidates.rows >= 0
+        # whatever ranks: of a choice at random, what was retrieved is as likely as what else was, and the rest likewise
+        drawn_or_missed = np.arange(there.shape[1]) >= retrieved.shape[1] - 1
+        alike = there & (drawn_or_missed == missed[:, None])
         who = np.array([user_hash(m.query.user.user_id) for m in some], np.uint64)[fair]
         found.append(
-            Choices(x[fair], context_of(block)[fair], there[fair], many[fair], hits.argmax(axis=1)[fair], users=who)
-        )
+            Choices(
+                x[fair], context_of(block)[fair], there[fair], many[fair], hits.argmax(axis=1)[fair], users=who,
+                alike=alike[fair],
+            )
+        )  # fmt: skip
     return found
