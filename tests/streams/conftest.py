@@ -103,3 +103,13 @@ def _half(arrays: Arrays) -> Arrays:
 def lanes_of() -> type[Lanes]:
     """`lanes_of(storage, world)`: a small learner of models."""
     return Lanes
+
+
+@pytest.fixture(scope="session")
+def at_once() -> dict[str, str]:
+    """Environment of a learner that releases within a second whatever it has learnt, and from all that it reads."""
+    return {
+        "HEADWATER_LEARNING__INTERVAL_MS": "200",
+        "HEADWATER_LEARNING__CHOICES_PER_S": "1000000",
+        "HEADWATER_LEARNING__SCREEN": "false",
+    }

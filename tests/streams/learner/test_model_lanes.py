@@ -18,15 +18,17 @@ from streams.releases import ReleaseStorage
 
 pytestmark = pytest.mark.services
 ITEMS = 40
-QUICK = {
+OWN = {
     "HEADWATER_ENCODER": "none",
-    "HEADWATER_LEARNING__INTERVAL_MS": "200",
     "HEADWATER_LEARNING__SEQUENCE_INTERVAL_S": "0.5",
     "HEADWATER_LEARNING__ADAPTER_INTERVAL_S": "3",
     "HEADWATER_LEARNING__CHECKPOINT_S": "1",
-    "HEADWATER_LEARNING__CHOICES_PER_S": "1000000",
-    "HEADWATER_LEARNING__SCREEN": "false",
 }
+
+
+@pytest.fixture
+def quick(at_once: dict[str, str]) -> dict[str, str]:
+    return at_once | OWN
 
 
 class Shoppers:
@@ -89,9 +91,9 @@ def until_released(
 
 
 def test_what_users_choose_reaches_the_world_that_serves(
-    topics: Any, start: Any, wait_for: Any, shoppers: Shoppers, feed: Feed
+    topics: Any, start: Any, wait_for: Any, shoppers: Shoppers, feed: Feed, quick: Any
 ) -> None:
-    start("role", **QUICK)
+    start("role", **quick)
     shoppers.wave()
     shoppers.wave()
     until_released(topics, shoppers, "ranker", wait_for)
@@ -112,12 +114,12 @@ def test_what_users_choose_reaches_the_world_that_serves(
 
 
 def test_a_learner_that_was_paused_too_long_cannot_publish(
-    topics: Any, start: Any, wait_for: Any, shoppers: Shoppers
+    topics: Any, start: Any, wait_for: Any, shoppers: Shoppers, quick: Any
 ) -> None:
-    first = start("role", **QUICK)
+    first = start("role", **quick)
     shoppers.wave()
     until_released(topics, shoppers, "ranker", wait_for)
-    start("role", **QUICK)
+    start("role", **quick)
     first.send_signal(signal.SIGSTOP)
     before = len(released(topics, "ranker"))
     until_released(topics, shoppers, "ranker", wait_for, before)
@@ -128,9 +130,9 @@ def test_a_learner_that_was_paused_too_long_cannot_publish(
 
 
 def test_an_erasure_leaves_the_checkpoint_and_a_receipt_says_so(
-    topics: Any, start: Any, wait_for: Any, shoppers: Shoppers
+    topics: Any, start: Any, wait_for: Any, shoppers: Shoppers, quick: Any
 ) -> None:
-    start("role", **QUICK)
+    start("role", **quick)
     shoppers.wave()
     wait_for(lambda: learnt(topics) >= 512, "a checkpoint")
 
@@ -149,11 +151,11 @@ def test_an_erasure_leaves_the_checkpoint_and_a_receipt_says_so(
 
 
 def test_storage_that_is_away_stops_releases_and_nothing_else(
-    topics: Any, start: Any, wait_for: Any, shoppers: Shoppers, tmp_path: Path
+    topics: Any, start: Any, wait_for: Any, shoppers: Shoppers, tmp_path: Path, quick: Any
 ) -> None:
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where a folder should be")
-    process = start("role", **QUICK, HEADWATER_RELEASES_URL=blocked.as_uri())
+    process = start("role", **quick, HEADWATER_RELEASES_URL=blocked.as_uri())
     shoppers.wave()
     time.sleep(6)
     assert process.poll() is None, "it waits for the storage"
@@ -162,8 +164,10 @@ def test_storage_that_is_away_stops_releases_and_nothing_else(
     wait_for(lambda: released(topics, "statistics"), "a release once there is room")
 
 
-def test_examples_that_are_none_are_passed_over(topics: Any, start: Any, wait_for: Any, shoppers: Shoppers) -> None:
-    process = start("role", **QUICK)
+def test_examples_that_are_none_are_passed_over(
+    topics: Any, start: Any, wait_for: Any, shoppers: Shoppers, quick: Any
+) -> None:
+    process = start("role", **quick)
     for value in (b"{", b"null", b'{"example_id": "x"}'):
         topics.send("training-examples", "u", value)
     topics.flush()

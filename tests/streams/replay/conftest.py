@@ -170,6 +170,21 @@ class Later:
             self._waiting.pop()()
 
 
+def stretches_of(snapshots: Sequence[Any]) -> list[Stretch]:
+    """As if each World that a feed built had been served for one offset."""
+    found = []
+    for at, one in enumerate(snapshots):
+        places = {topic: dict(offsets) for topic, offsets in one.positions.items()}
+        index = {t.removesuffix(".index"): places.pop(t) for t in list(places) if t.endswith(".index")}
+        found.append(Stretch(0, at, at + 1, dict(one.world.names), places, index, at))
+    return found
+
+
+@pytest.fixture(scope="session", name="stretches_of")
+def _stretches_of() -> Callable[[Sequence[Any]], list[Stretch]]:
+    return stretches_of
+
+
 class Run:
     """Topics in memory, a feed that reads them a record at a time, and every World that it showed."""
 
@@ -244,12 +259,7 @@ class Run:
 
     # and what a replay makes of it
     def stretches(self) -> list[Stretch]:
-        found = []
-        for at, one in enumerate(self.snapshots):
-            places = {topic: dict(offsets) for topic, offsets in one.positions.items()}
-            index = {t.removesuffix(".index"): places.pop(t) for t in list(places) if t.endswith(".index")}
-            found.append(Stretch(0, at, at + 1, dict(one.world.names), places, index, at))
-        return found
+        return stretches_of(self.snapshots)
 
     def tape(self, _: Settings, topic: str) -> Tape:
         return Tape(self.logs[topic])

@@ -88,14 +88,6 @@ class Shop:
         while len(self.snapshots) == before and (limit := limit - 1):
             self.feed._stop.wait(0.02)
 
-    def stretches(self) -> list[Stretch]:
-        found = []
-        for at, one in enumerate(self.snapshots):
-            places = {topic: dict(offsets) for topic, offsets in one.positions.items()}
-            index = {t.removesuffix(".index"): places.pop(t) for t in list(places) if t.endswith(".index")}
-            found.append(Stretch(0, at, at + 1, dict(one.world.names), places, index, at))
-        return found
-
 
 @pytest.fixture
 def live(kafka, namespace, tmp_path, monkeypatch, make):
@@ -147,8 +139,8 @@ def live(kafka, namespace, tmp_path, monkeypatch, make):
     shop.feed.stop()
 
 
-def test_every_world_and_what_its_index_finds_come_back(live):
-    stretches = live.stretches()
+def test_every_world_and_what_its_index_finds_come_back(live, stretches_of):
+    stretches = stretches_of(live.snapshots)
     assert len(stretches) > 10
     assert any(one.index for one in stretches), "some Worlds are of a large catalogue"
     assert any(one.index and one.index != {t: one.positions[t] for t in one.index} for one in stretches)
@@ -164,8 +156,8 @@ def test_every_world_and_what_its_index_finds_come_back(live):
             assert found(worlds.of(stretches[at]), queries) == found(live.snapshots[at].world, queries)
 
 
-def test_a_rollback_to_the_prior_weights_comes_back(live):
-    *_, before, last = live.stretches()
+def test_a_rollback_to_the_prior_weights_comes_back(live, stretches_of):
+    *_, before, last = stretches_of(live.snapshots)
     with Worlds(live.settings, live.models, [before, last], pytest.fail, tolerant=False) as worlds:
         assert not np.array_equal(worlds.of(before).ranker.weights, prior_weights())
         world = worlds.of(last)
@@ -173,8 +165,8 @@ def test_a_rollback_to_the_prior_weights_comes_back(live):
         assert np.array_equal(world.ranker.weights, prior_weights())
 
 
-def test_what_models_made_of_items_stays_where_only_statistics_or_the_user_side_changed(live):
-    stretches = [one for one in live.stretches() if "sequence" in one.names["release_id"]]
+def test_what_models_made_of_items_stays_where_only_statistics_or_the_user_side_changed(live, stretches_of):
+    stretches = [one for one in stretches_of(live.snapshots) if "sequence" in one.names["release_id"]]
     with Worlds(live.settings, live.models, stretches, pytest.fail, tolerant=False) as worlds:
         made = [(one, worlds.of(one), worlds.of(one).sequence_items) for one in stretches]
     base = {one.release_id: one.base.sha256 for one in live.releases if one.base}
@@ -203,8 +195,8 @@ def found(world: World, queries: np.ndarray) -> list[object]:
     return told
 
 
-def test_a_world_whose_records_are_gone_is_an_error_that_says_so_or_the_nearest(live):
-    last = live.stretches()[-1]
+def test_a_world_whose_records_are_gone_is_an_error_that_says_so_or_the_nearest(live, stretches_of):
+    last = stretches_of(live.snapshots)[-1]
     gone = Stretch(0, 7, 8, last.names | {"catalogue_version": "00000000000000aa"}, last.positions, last.index, 0)
     with (
         Worlds(live.settings, live.models, [gone], pytest.fail, tolerant=False) as worlds,
@@ -223,8 +215,8 @@ def test_a_world_whose_records_are_gone_is_an_error_that_says_so_or_the_nearest(
         worlds.of(pruned)
 
 
-def test_a_world_whose_models_are_gone_is_an_error_that_names_them_or_the_nearest(live):
-    stretches = live.stretches()
+def test_a_world_whose_models_are_gone_is_an_error_that_names_them_or_the_nearest(live, stretches_of):
+    stretches = stretches_of(live.snapshots)
     last = stretches[-1]
     ranker, sequence = last.names["release_id"].split("+")
 

@@ -21,11 +21,8 @@ pytestmark = pytest.mark.services
 SHARE = 0.4
 LEARNER = {
     "HEADWATER_STATISTICS_INTERVAL_MS": "500",
-    "HEADWATER_LEARNING__INTERVAL_MS": "200",
     "HEADWATER_LEARNING__SEQUENCE_INTERVAL_S": "2",
     "HEADWATER_LEARNING__ADAPTER_INTERVAL_S": "5",
-    "HEADWATER_LEARNING__CHOICES_PER_S": "1000000",
-    "HEADWATER_LEARNING__SCREEN": "false",
     "HEADWATER_LEARNING__CANARY_SHARE": str(SHARE),
     "HEADWATER_LEARNING__CANARY_OUTCOMES": "20",
     "HEADWATER_LEARNING__CANARY_SETTLED_S": "1.5",
@@ -89,9 +86,9 @@ class Shop:
 
 
 @pytest.fixture
-def shop(lab, items):
+def shop(lab, items, at_once):
     lab.send(items, to="items")
-    lab.learner(**LEARNER)
+    lab.learner(**at_once, **LEARNER)
     lab.worker(real=True)
     return Shop(lab)
 
