@@ -149,6 +149,7 @@ class Rehearsal:
 
     def _learn(self, events: Sequence[Event], examples: Sequence[TrainingExample]) -> None:
         received = [self.now] * len(events)
+        world = self.world  # of before these events: statistics that count a choice would give it away
         if self.lanes.statistics:
             weights = None if self.screen is None else self.screen.weigh(events, received).tolist()
             self.counts.learn(events, received, weights)
@@ -157,7 +158,7 @@ class Rehearsal:
                 self.world = self.world.advanced(statistics=Statistics.of(tallies, f"{self.tick}"))
         if not self.lanes.models:
             return
-        self.guarded.take(self.world, events, received, examples, 1000)
+        self.guarded.take(world, events, received, examples, 1000)
         if self.now % MODELS_MS < TICK_MS:
             items = self.now - self._items_moved >= ITEMS_MS
             if items:
