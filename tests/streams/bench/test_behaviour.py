@@ -49,3 +49,18 @@ def test_after_a_flip_of_all_tastes_only_learning_over_all_users_comes_back(shop
     assert sides["never"][0].rate < 0.7 * sides["learning"][0].rate  # there is something to learn at all
     back = {side: windows[-1].rate / windows[0].rate for side, windows in sides.items()}
     assert back["learning"] > back["frozen"] + 0.15
+
+
+def test_choices_are_judged_by_statistics_that_do_not_count_them(shop, monkeypatch):
+    world, items = shop
+    play, named = Rehearsal(world, Market(items, 60, 3)), []
+    take = play.guarded.take
+
+    def judged(world, *rest):
+        named.append((world.statistics.statistics_id, str(play.tick)))
+        return take(world, *rest)
+
+    monkeypatch.setattr(play.guarded, "take", judged)
+    play.run(400)
+    assert len({of for of, _ in named}) > 1, "statistics move on"
+    assert not [tick for of, tick in named if of == tick]
