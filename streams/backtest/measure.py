@@ -149,7 +149,7 @@ def _policy(
             apart += float(np.nansum(spread))
             pairs += int((~np.isnan(spread)).sum())
     seconds = {done: outcome.seconds.get((name, done), 0.0) for done in ("train", "predict", "learn")}
-    per_event = (seconds["predict"] + seconds["learn"]) / max(1, len(result.top))
+    per_event, epochs = (seconds["predict"] + seconds["learn"]) / max(1, len(result.top)), outcome.epochs.get(name)
     return {
         "name": name,
         "title": POLICIES[name],
@@ -158,8 +158,8 @@ def _policy(
         "coverage": float(shown.sum() / max(1, items.offered.sum())),
         "novelty_bits": bits / max(1, slates),
         "diversity": apart / pairs if pairs else None,
-        "seconds": seconds,
-        "epochs": outcome.epochs.get(name),
+        "seconds": {**seconds, "epoch": seconds["train"] / epochs if epochs else None},  # all of its training, by epoch
+        "epochs": epochs,
         "ms_per_event": 1000 * per_event,
     }
 

@@ -232,7 +232,7 @@ def _predicted(
             saved = time.monotonic()
             every = max(SAVE_S, (saved - now) / _SHARE)
         clock.start()
-    epochs = {p.name: int(p.epochs_trained) for p in policies if hasattr(p, "epochs_trained")}
+    epochs = {p.name: int(p.epochs_trained) for p in policies if getattr(p, "epochs_trained", 0)}
     return Outcome(results, dict(clock.seconds), epochs)
 
 

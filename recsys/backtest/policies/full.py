@@ -64,6 +64,8 @@ class Full:
         self._blocks = 0
         self.learner = RankerLearner()
         self.sequence: SequenceLearner | None = None
+        self.epochs_trained = 0
+        """Of the sequence model."""
         self._model: SequenceModel | None = None
         self._unlearnt = 0
 
@@ -96,7 +98,7 @@ class Full:
             self._count(block.events)
             self._visit(block.interactions)
         if self.sequence is not None:
-            self.sequence.fit()
+            self.sequence.fit(lambda epoch, _: setattr(self, "epochs_trained", epoch + 1))
             self._model = self.sequence.snapshot()
         self._publish()
         for block in blocks.between(taught, blocks.stop):

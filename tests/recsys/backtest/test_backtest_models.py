@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from recsys.backtest.items import ItemTable
 from recsys.backtest.metrics import relevance
 from recsys.backtest.policies.full import Full
 from recsys.backtest.policies.sequence import SequencePolicy, Shape, windows_of
 from recsys.backtest.protocol import Learning, successive
 from recsys.counting import Counts
+from recsys.learning.sequence import Rates
 from recsys.learning.softmax import full_softmax
 from recsys.statistics import Statistics
 from recsys.step import Incoming, step
@@ -77,6 +79,17 @@ def test_a_pickled_full_system_goes_on_as_if_nothing_had_been(new_items, new_log
     rest = predicted(log, pickle.loads(pickle.dumps(again)), 240, refresh=20)
     for a, b in zip(straight, first + rest, strict=True):
         assert a.top.tolist() == b.top.tolist()
+
+
+def test_the_full_system_says_how_many_epochs_it_trained(new_items, new_log, deeds):
+    plain = new_items(30)
+    vectors = np.random.default_rng(3).standard_normal((30, 8)).astype(np.float32)
+    items = ItemTable(plain.items, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    log = new_log(items, deeds(14, 300, 12, 30))
+    with_texts, without = Full(items), Full(plain)
+    for policy in (with_texts, without):
+        policy.train(log.blocks(0, 200, 64))
+    assert (with_texts.epochs_trained, without.epochs_trained) == (Rates().epochs, 0)
 
 
 def test_frozen_counts_stand_still_and_users_do_not(new_items, new_log, deeds):

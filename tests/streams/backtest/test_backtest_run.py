@@ -94,7 +94,9 @@ def test_a_run_that_is_killed_goes_on_and_comes_to_the_same_figures(tmp_path, lo
     last = go(tmp_path / "killed", 10**9, "predicting")
     assert last.returncode == 0, last.stderr
     trained = json.loads((tmp_path / "killed/out/report.json").read_bytes())["policies"]
-    assert [one["epochs"] for one in trained] == [None, 3, None]
+    assert [one["epochs"] for one in trained] == [None, 3, None]  # without vectors `full` has no sequence model
+    assert trained[1]["seconds"]["epoch"] * 3 == pytest.approx(trained[1]["seconds"]["train"])
+    assert trained[0]["seconds"]["epoch"] is trained[2]["seconds"]["epoch"] is None
     assert "taken up" in last.stderr
     reports = [json.loads((tmp_path / name / "out/report.json").read_bytes()) for name in ("straight", "killed")]
     for report in reports:
