@@ -15,7 +15,7 @@ from recsys.features import SCHEMA_VERSION as FEATURE_SCHEMA
 from recsys.rank import prior_weights
 from schemas.releases import Release, TrainedThrough
 from streams.lineage import Lineage, NoneBefore, Refused
-from streams.releases import Arrays, ReleaseStorage, model_to_bytes
+from streams.releases import Arrays, ReleaseStorage, to_bytes
 from streams.served import SCHEMA_VERSION
 
 PRIOR = "prior"
@@ -63,4 +63,4 @@ def _contents() -> tuple[Arrays, dict[str, Any]]:
 
 @lru_cache(maxsize=1)
 def _sha256() -> str:
-    return sha256(model_to_bytes(*_contents())).hexdigest()
+    return sha256(to_bytes(*_contents())).hexdigest()

@@ -124,7 +124,7 @@ class ReleaseStorage:
     # ----------------------------------------------------------------------------------------------------
     def save_model(self, role: str, arrays: Arrays, meta: Mapping[str, Any], sequence: int, created_ts: int) -> Base:
         """Writes a model's file; where it is, its hash and its size."""
-        data = model_to_bytes(arrays, meta)
+        data = to_bytes(arrays, meta)
         digest = sha256(data).hexdigest()
         uri = self._write(f"{role}/{sequence:010d}-{created_ts}-{digest[:16]}.safetensors", data)
         return Base(uri=uri, sha256=digest, size=len(data))
@@ -207,7 +207,7 @@ class ReleaseStorage:
     # ---------------------------------------------------------------------------------------------
     def save_checkpoint(self, name: str, arrays: Arrays, meta: Mapping[str, Any]) -> None:
         """State and the offsets that belong to it, in one file: either both are the new ones, or neither."""
-        self._write(f"checkpoints/{name}.safetensors", _to_bytes(arrays, meta))
+        self._write(f"checkpoints/{name}.safetensors", to_bytes(arrays, meta))
 
     def load_checkpoint(self, name: str) -> tuple[Arrays, dict[str, Any]] | None:
         """What was last saved, or None. Raises ReleaseDamaged if it cannot be made out, StorageAway."""
@@ -280,11 +280,6 @@ def _stage(path: str) -> str:
     return f"{name.partition('.')[0]}-checkpoint" if folder == "checkpoints" else folder
 
 
-def model_to_bytes(arrays: Arrays, meta: Mapping[str, Any]) -> bytes:
-    """A model's file: the same bytes for the same contents."""
-    return _to_bytes(arrays, meta)
-
-
 def tallies_to_bytes(tallies: Tallies, base: str = "") -> bytes:
     """Neighbours go without their empty places: most items have few. `base`: sha256 of what they are a difference
     from, so that a file says by itself what else it takes."""
@@ -304,7 +299,7 @@ def tallies_to_bytes(tallies: Tallies, base: str = "") -> bytes:
         "priors": asdict(tallies.priors),
         "base": base,
     }
-    return _to_bytes(arrays, meta)
+    return to_bytes(arrays, meta)
 
 
 def tallies_from_bytes(data: bytes, name: str) -> Tallies:
@@ -333,7 +328,8 @@ def base_of(data: bytes, name: str) -> str | None:
     return base
 
 
-def _to_bytes(arrays: Arrays, meta: Mapping[str, Any]) -> bytes:
+def to_bytes(arrays: Arrays, meta: Mapping[str, Any]) -> bytes:
+    """A release file: the same bytes for the same contents."""
     # safetensors writes a strided array as if it were contiguous
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     data: bytes = save(whole, {"headwater": json.dumps(meta)})

@@ -187,11 +187,8 @@ class Reader:
             messages += self._consumer.consume(most - len(messages), timeout=0)
         now_ms = time.time_ns() // 1_000_000
         found: dict[int, Fetched] = {}
-        made, last, records = (
-            tuple.__new__,
-            -1,
-            [],
-        )  # once a record: a named tuple's own constructor takes twice as long
+        made = tuple.__new__  # a named tuple's own constructor takes twice as long
+        last, records = -1, list[Record]()
         for message in messages:
             if message.error() is not None:
                 self._heard(message.error())
@@ -271,28 +268,23 @@ class Reader:
         self._tell(0)
 
     def _on_revoke(self, consumer: Consumer, _: Sequence[TopicPartition]) -> None:
+        self._let_go(consumer, commit=True)
+
+    def _on_lost(self, consumer: Consumer, _: Sequence[TopicPartition]) -> None:
+        """The group went on without us: there is nothing left to be committed."""
+        self._let_go(consumer, commit=False)
+
+    def _let_go(self, consumer: Consumer, *, commit: bool) -> None:
         if not self._closing:
             self._rebalancing = True
             try:
                 self._tell(1)
-                self._commit(wait=True)
+                if commit:
+                    self._commit(wait=True)
             except KafkaException as error:
                 log.warning("worker.not_committed", reason=str(error))
             finally:
                 self._rebalancing = False
-        self._let_go(consumer)
-
-    def _on_lost(self, consumer: Consumer, _: Sequence[TopicPartition]) -> None:
-        """The group went on without us: there is nothing left to be committed."""
-        if not self._closing:
-            self._rebalancing = True
-            try:
-                self._tell(1)
-            finally:
-                self._rebalancing = False
-        self._let_go(consumer)
-
-    def _let_go(self, consumer: Consumer) -> None:
         self._forget()
         self._mine = set()
         consumer.unassign()
