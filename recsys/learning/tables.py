@@ -36,6 +36,14 @@ def step_on_rows(
         table[rows] = table[rows].addcdiv_(mean, scale, value=-size)
 
 
+def rows_of(table: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """`table[rows]` for `table` float[n, D] or float[n] and rows int64[...]. The gradient is gathered a row at a time,
+    so that its last bits do not hang on the number of threads, as those of plain indexing do."""
+    flat = table.dim() == 1
+    found = torch.nn.functional.embedding(rows, table[:, None] if flat else table)
+    return found[..., 0] if flat else found
+
+
 def grow(module: torch.nn.Module, name: str, room: int, optimiser: torch.optim.Optimizer) -> None:
     """Gives the parameter `name` so many rows; new ones are zero, and what was learnt of the known ones stays, in the
     optimiser too. Where memory ends, nothing has changed."""

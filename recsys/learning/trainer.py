@@ -27,7 +27,7 @@ from recsys.learning.memory import MemoryEnded, memory_ended
 from recsys.learning.popularity import Popularity
 from recsys.learning.sampled import Negatives, Sampler, sampled_softmax
 from recsys.learning.softmax import full_softmax
-from recsys.learning.tables import grow, mend, move_state, step_on_rows
+from recsys.learning.tables import grow, mend, move_state, rows_of, step_on_rows
 from recsys.learning.windows import Batch, Window
 from recsys.sequence import USER_SIDE, SequenceModel, SequenceNet
 
@@ -150,7 +150,7 @@ class Trainer:
             with torch.set_grad_enabled(not users_only):
                 into, out = (table[: self.items] for table in self.net.items(self.texts))
                 bias = self.net.bias[: self.items]
-            states = self.net.users(into[self._there(batch.rows)], self._there(batch.idle))
+            states = self.net.users(rows_of(into, self._there(batch.rows)), self._there(batch.idle))
         loss = full_softmax(
             states[self._there(there)].float(), out.float(), bias, self._there(batch.target[there]), 0.0, self._half,
             self._popularity(popularity), self._there(batch.chunk[there]),
@@ -187,10 +187,11 @@ class Trainer:
             with torch.set_grad_enabled(not users_only):
                 into = self.net.placed(self.texts[rows["into"]]) + residuals["into"]
                 out = self.net.placed(self.texts[rows["out"]]) + residuals["out"]
-            states = self.net.users(into[self._there(places)], self._there(batch.idle))[self._there(there)]
+            states = self.net.users(rows_of(into, self._there(places)), self._there(batch.idle))[self._there(there)]
         bias = residuals["bias"]
         loss = sampled_softmax(
-            states.float(), out[own].float(), bias[own], out[others].float(), bias[others], given[line, own],
+            states.float(), rows_of(out, own).float(), rows_of(bias, own), rows_of(out, others).float(),
+            rows_of(bias, others), given[line, own],
             given[:, others] + correction, line, (self._there(same), self._there(column[same])),
         )  # fmt: skip
         if not torch.isfinite(loss):

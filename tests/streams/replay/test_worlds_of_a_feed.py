@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from dataclasses import replace
 from itertools import pairwise
@@ -181,17 +182,22 @@ def test_what_models_made_of_items_stays_where_only_statistics_or_the_user_side_
     assert anew
 
 
+def digest(array: np.ndarray) -> str:
+    """In place of the bytes, which a failing test would print for minutes."""
+    return hashlib.sha256(array.tobytes()).hexdigest()
+
+
 def found(world: World, queries: np.ndarray) -> list[object]:
     """What a step would find in a World, bits included."""
-    told: list[object] = [world.names, world.ranker.weights.tobytes()]
+    told: list[object] = [world.names, digest(world.ranker.weights)]
     rows = world.dense.search(queries, 12)
     told.append([[world.catalogue.items[row].item_id for row in line if row >= 0] for line in rows])
     if world.sequence is not None:
         pool, vectors, base = world.sequence_pool
         told.append([world.catalogue.items[row].item_id for row in pool])
-        told += [vectors.tobytes(), base.tobytes()]
-        told.append([table[world.catalogue.id_rows].tobytes() for table in world.sequence_items])
-        told.append({name: array.tobytes() for name, array in world.sequence.user_side().items()})
+        told += [digest(vectors), digest(base)]
+        told.append([digest(table[world.catalogue.id_rows]) for table in world.sequence_items])
+        told.append({name: digest(array) for name, array in world.sequence.user_side().items()})
     return told
 
 
