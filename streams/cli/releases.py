@@ -81,7 +81,8 @@ def show(release_id: ReleaseId, json: AsJson = False) -> None:
     """
     import orjson
 
-    from streams.lineage import Refused, contents, state_of_file, weights_changed_by
+    from streams.contents import contents, state_of_file, weights_changed_by
+    from streams.lineage import Refused
     from streams.releases import ReleaseStorage, ReleaseUnusable
 
     with _topic(release_id) as (log, settings):
@@ -128,7 +129,7 @@ def diff(
     """
     import orjson
 
-    from streams.lineage import differences
+    from streams.contents import differences
     from streams.releases import ReleaseStorage
 
     with _topic(one, other) as (log, settings):

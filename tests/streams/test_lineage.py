@@ -17,17 +17,8 @@ from recsys.rank import prior_weights
 from recsys.world import World
 from schemas.items import Item
 from schemas.releases import Base, Release, TrainedThrough
-from streams.lineage import (
-    Lineage,
-    Refused,
-    again,
-    carry_out,
-    changed,
-    check,
-    differences,
-    state_of_file,
-    weights_changed,
-)
+from streams.contents import changed, differences, state_of_file, weights_changed
+from streams.lineage import Lineage, Refused, again, carry_out, check
 from streams.models import Models
 from streams.prior import is_prior, target_of
 from streams.releases import ReleaseDamaged, ReleaseGone, ReleaseStorage, ReleaseUnusable
