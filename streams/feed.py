@@ -49,11 +49,13 @@ Positions = Mapping[str, Mapping[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A World and the next offset of each partition of each topic it was built from; whose vectors it has."""
+    """A World and the next offset of each partition of each topic it was built from; whose vectors it has; the
+    release of its statistics, None where nothing was counted."""
 
     world: World
     positions: Positions
     encoder_id: str | None = None
+    statistics: Release | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Feed:
         self._items: list[Item | Withdrawn] = []
         self._release: Release | None = None
         self._sequence = -1
+        self._statistics: Release | None = None
         self._vectors = VectorSets(encoder_id, world.vector_dim)
         self._frozen, self._tuned = world.encode_query, tuned
         self._encoders: Encoders | None = None
@@ -226,7 +229,7 @@ class Feed:
         """The next World from what was read since the last one, if anything was. `whole`: the topics were once read to
         where they ended, so that it is known which encoder's vectors are there."""
         world = self._snapshot.world
-        statistics = self._statistics(world)
+        statistics = self._counted(world)
         items, self._items = self._items, []
         self._vectors.expect(items)
         # items first, so that rows exist for the vectors that are already here
@@ -295,19 +298,22 @@ class Feed:
 
     def _show(self, world: World, positions: Positions) -> None:
         index = {f"{topic}.index": self._index_at[topic] for topic in _INDEXED} if world.dense.dated else {}
-        self._snapshot = Snapshot(world, {t: positions[t] for t in _TOPICS} | index, self._vectors.encoder_id)
+        shown = {t: positions[t] for t in _TOPICS} | index
+        self._snapshot = Snapshot(world, shown, self._vectors.encoder_id, self._statistics)
         self._on_world(self._snapshot)
 
-    def _statistics(self, world: World) -> Statistics | None:
+    def _counted(self, world: World) -> Statistics | None:
         release, self._release = self._release, None
         if release is None or release.release_id == world.statistics.statistics_id:
             return None
         try:
-            return self._load_statistics(release)
+            statistics = self._load_statistics(release)
         except Exception as error:
             # the World in hand goes on serving; the next release comes within a second or two
             log.warning("release_unusable", release_id=release.release_id, why=str(error))
             return None
+        self._statistics = release
+        return statistics
 
     def _settle(self, world: World) -> World:
         if self._rebuild is not None and self._rebuild.done():

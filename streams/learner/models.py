@@ -8,7 +8,8 @@ settings say so.
 
 A turn, in this order, and what a death after each step means:
  1. read        records of both topics. Nothing has happened yet.
- 2. judge       choices are ranked by what serves and by the candidate, before anything is learnt from them.
+ 2. judge       choices are ranked by what serves and by the candidate, before anything is learnt from them, with the
+                statistics of before they were counted (`point_in_time`).
  3. learn       weights move in memory. Lost with what was read, and learnt again from the checkpoint's offsets.
  4. file        a candidate that passed the gate is written. A file that nobody names; pruned one day.
  5. record      the release is announced, if this process still leads: to serve, or as a canary (`releasing`). The next
@@ -46,6 +47,7 @@ from streams.learner import drifts
 from streams.learner.announce import Announcer
 from streams.learner.erasures import Erasures
 from streams.learner.intake import Intake
+from streams.learner.point_in_time import PointInTime
 from streams.learner.reading import Reader, read_through
 from streams.learner.refusals import AGAIN_S, Refusals
 from streams.learner.releasing import Releasing
@@ -77,7 +79,10 @@ class ModelLane:
         self._settings, self._announcer = settings, announcer
         self._storage = ReleaseStorage.of(settings)
         models = load_models(settings, ahead=False)
-        self._feed = Feed(settings, empty_world(models), self._storage, models.encoder_id, tuned=models.tuned)
+        self._past = PointInTime()
+        self._feed = Feed(
+            settings, empty_world(models), self._storage, models.encoder_id, self._past.see, tuned=models.tuned
+        )
         self._stop = threading.Event()
         self._asked: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         learner = Learner(settings.policy, Bounds(users=settings.learning.users), device=models.device)
@@ -175,6 +180,7 @@ class ModelLane:
                 log.warning("learner.models_not_saved", error=type(error).__name__, why=str(error))
 
     def _turn(self) -> None:
+        before = dict(self.reader.positions["events"])
         records = self.reader.take(_BATCH, _WAIT_S)
         if records:
             faults.passed("models.read")
@@ -191,7 +197,7 @@ class ModelLane:
             self._unsaved = True
         if events or examples:
             started = time.perf_counter()
-            self._take(world, events, received, examples)
+            self._take(self._past.world(world, before), events, received, examples)
             metrics.LEARNER_SECONDS.labels("learn").observe(time.perf_counter() - started)
             relieve(self.guarded.learner)
             faults.passed("models.learn")
@@ -227,12 +233,17 @@ class ModelLane:
         """Whether the feed is just going over to another encoder than the one whose vectors are learnt on here."""
         return self._feed.served.encoder_id != self.guarded.learner.encoder_id
 
-    def _take(self, world: World, events: list[Event], received: list[int], examples: list[TrainingExample]) -> None:
+    def _take(
+        self, then: World | None, events: list[Event], received: list[int], examples: list[TrainingExample]
+    ) -> None:
+        """`then`: what serves, as it was before these events; None where that is not known any more. Then they make no
+        choices of the catalogue."""
         if events:
             self._read_ts = read_through(self._read_ts, received, int(time.time() * 1000))
-        taken = self.guarded.take(world, events, received, examples, self._room())
+        world = then or self._feed.current().world
+        taken = self.guarded.take(world, events, received, examples, self._room() if then else 0)
         self._choices -= taken.choices
-        self._intake.count(taken)
+        self._intake.count(taken, late=then is None)
         metrics.LEARNER_LOSS.set(self.guarded.learner.ranker.loss)
         metrics.LEARNER_NDCG.set(self.guarded.gate.level.mean)
         self.releasing.alerts += [drifts.drifted(one, self._read_ts) for one in taken.drifts]
@@ -291,7 +302,7 @@ class ModelLane:
         meta = {
             "layout": LAYOUT, "cluster_id": self.reader.cluster_id, "state": state, "read_ts": self._read_ts,
             "offsets": {topic: self._offsets(topic) for topic in TOPICS_READ}, "announced": self.releasing.desk.read_to,
-            "erasures": self._erasures.dump(),
+            "erasures": self._erasures.dump(), "statistics": self._past.dump(),
         }  # fmt: skip
         with self.refusals.of("checkpoints of models"):
             self._storage.save_checkpoint(CHECKPOINT, arrays, meta)
@@ -342,6 +353,7 @@ class ModelLane:
             return Reader(self._settings, fresh)
         self.guarded, self._read_ts, self.releasing.desk.read_to = guarded, meta["read_ts"], meta.get("announced", {})
         self._erasures, self._kept = erasures, True
+        self._past.go_on(meta.get("statistics"), self._storage.load_statistics)
         log.info("learner.models_resumed", choices=guarded.learner.ranker.choices)
         return reader
 
