@@ -24,7 +24,8 @@ from streams.embedded.service import Service
 OWN_REDIS = "point HEADWATER_REDIS_URL at a Redis of your own"
 
 # A User is one hash with a few fields of up to 2 KiB: small hashes are kept as one compact block. Servers
-# before version 7 know the two limits by their old name only, later ones know both.
+# before version 7 know the two limits by their old name only, later ones know both. The outbox fills the log and is
+# emptied at once: rewritten from 64 MB on, as is usual, the log would be rewritten every half minute under load.
 _CONFIGURATION = """\
 bind {host}
 port {port}
@@ -35,6 +36,7 @@ logfile ""
 save ""
 appendonly yes
 appendfsync everysec
+auto-aof-rewrite-min-size 256mb
 maxmemory-policy noeviction
 hash-max-ziplist-entries 128
 hash-max-ziplist-value 2048
