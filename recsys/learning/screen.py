@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from recsys.counting import user_hash
 from recsys.decay import DAY_MS
 from recsys.keys import item_key
+from recsys.learning.repeats import Repeats
 from schemas.events import Forget, Impression, Interaction
 
 _REPEATS = (1.0, 1.0, 1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125)
@@ -44,7 +45,6 @@ _EPISODE_USERS = 1000
 _PATIENCE = 50
 """Interactions for each that counts, at most, until a block is over: a shop of one user goes on too."""
 _FIRST_BLOCK = 250
-_NONE: dict[int, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +124,7 @@ class Screen:
         self.weighed, self.withheld = 0, 0.0
         """Interactions so far, and the weight that was withheld from them."""
         self._ahead: tuple[int, int] | None = None
-        self._pairs: dict[int, dict[int, int]] = {}  # user -> item -> interactions, since `_turned`
-        self._pairs_before: dict[int, dict[int, int]] = {}
-        self._turned = 0
-        self._held = 0  # pairs in `_pairs`
+        self._repeats = Repeats(self.caps.window_ms, self.caps.pairs)
         self._blocks = 0
         self._in_block = 0.0  # weight, and interactions
         self._raw = 0
@@ -151,6 +148,7 @@ class Screen:
         """float64[n]: the weight of each event, in the order of the log. `received`: as for `Counts.learn`; with it no
         user's stamps can move the window. Impressions are held to the user's share; other events weigh 1."""
         weights: list[float] = []
+        again = self._repeats.again
         stamps: Iterable[int | None] = received if received is not None else repeat(None)
         for event, at in zip(events, stamps, strict=False):
             kind = type(event)
@@ -163,14 +161,7 @@ class Screen:
             if self.now is None or ts > self.now or self._ahead is not None:
                 self._tick(ts, user, at)
             # a user and an item
-            pairs = self._pairs.get(user)
-            if pairs is None:
-                pairs = self._pairs[user] = {}
-            times = pairs.get(item, 0)
-            if not times:
-                self._held += 1
-            pairs[item] = times + 1
-            times += self._pairs_before.get(user, _NONE).get(item, 0)
+            times = again(user, item)
             weight = _REPEATS[times] if times < 8 else 0.0
             # a user
             used = self._users.get(user, 0.0)
@@ -192,8 +183,7 @@ class Screen:
             self._raw += 1
             if self._in_block >= self._size or self._raw >= _PATIENCE * self._size:
                 self._turn_block()
-            if self._held > self.caps.pairs // 2:
-                self._turn_pairs()
+            self._repeats.tidy(self.now or 0)
         return np.array(weights)
 
     def _impression(self, event: Impression) -> float:
@@ -257,7 +247,8 @@ class Screen:
         if received is not None:
             ts = min(ts, received + self.caps.leeway_ms)
         if self.now is None:
-            self.now = self._turned = ts
+            self.now = ts
+            self._repeats.begin(ts)
         elif received is not None or ts <= self.now + self.caps.leeway_ms:
             self.now = max(self.now, ts)
             self._ahead = None
@@ -265,15 +256,7 @@ class Screen:
             before, self._ahead = self._ahead, (ts, user)
             if before is not None and before[1] != user:
                 self.now = min(before[0], ts)
-        if self.now - self._turned >= self.caps.window_ms:
-            stale = self.now - self._turned >= 2 * self.caps.window_ms
-            self._turn_pairs()
-            if stale:
-                self._pairs_before = {}
-
-    def _turn_pairs(self) -> None:
-        self._pairs_before, self._pairs = self._pairs, {}
-        self._held, self._turned = 0, self.now or 0
+        self._repeats.moved(self.now)
 
     def _turn_block(self) -> None:
         """A block is over: it becomes history."""
@@ -342,8 +325,7 @@ class Screen:
     def forget(self, user_id: str) -> None:
         """Drops what is kept of a user; `weigh` does so at a `forget`. Sums of items hold no user."""
         user = user_hash(user_id)
-        self._held -= len(self._pairs.pop(user, _NONE))
-        self._pairs_before.pop(user, None)
+        self._repeats.forget(user)
         self._users.pop(user, None)
         for episode in self._episodes.values():
             episode.users.discard(user)
@@ -354,14 +336,14 @@ class Screen:
     # -----------------------------------------------------------------------------------------------------------
     def dump(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """The whole state as arrays and a dict for JSON: equal states dump equal ones. `restore` takes them back."""
+        repeats, meta = self._repeats.dump()
         arrays = {
-            "pairs": _flat(self._pairs),
-            "pairs_before": _flat(self._pairs_before),
+            **repeats,
             # in their own order: it decides how sums round, and which of two equals goes
             "shares": np.array(list(self._shares), np.uint64),
             "share_weights": np.array(list(self._shares.values())),
         }
-        meta = {name: getattr(self, name) for name in _SCALARS}
+        meta |= {name: getattr(self, name) for name in _SCALARS}
         meta |= {name: sorted([key, value] for key, value in getattr(self, name).items()) for name in _DICTS}
         meta["ahead"] = list(self._ahead) if self._ahead is not None else None
         meta["tallies"] = [[item, *_fields(tally)] for item, tally in self._tallies.items()]
@@ -385,13 +367,13 @@ class Screen:
         for item, item_id, since, withheld, told, users in meta["episodes"]:
             self._episodes[item] = _Episode(item_id, since, withheld, told, set(users))
         self._bursts = [Burst(*fields) for fields in meta["bursts"]]
-        self._pairs, self._pairs_before = _nested(arrays["pairs"]), _nested(arrays["pairs_before"])
+        self._repeats.restore(arrays, meta)
         self._shares = dict(zip(arrays["shares"].tolist(), arrays["share_weights"].tolist(), strict=True))
         return self
 
 
 _SCALARS = (
-    "now", "weighed", "withheld", "_turned", "_held", "_blocks", "_in_block", "_raw", "_size", "_active", "_user_most",
+    "now", "weighed", "withheld", "_blocks", "_in_block", "_raw", "_size", "_active", "_user_most",
     "_total", "_scale", "_usual",
 )  # fmt: skip
 _DICTS = ("_users", "_released", "_owed")
@@ -399,16 +381,3 @@ _DICTS = ("_users", "_released", "_owed")
 
 def _fields(one: _Tally | Burst) -> list[Any]:
     return [getattr(one, name) for name in one.__slots__]
-
-
-def _flat(pairs: dict[int, dict[int, int]]) -> NDArray[np.uint64]:
-    """uint64[n, 3]: user, item, times."""
-    rows = [(user, item, items[item]) for user, items in sorted(pairs.items()) for item in sorted(items)]
-    return np.array(rows, np.uint64).reshape(-1, 3)
-
-
-def _nested(rows: NDArray[np.uint64]) -> dict[int, dict[int, int]]:
-    pairs: dict[int, dict[int, int]] = {}
-    for user, item, times in rows.tolist():
-        pairs.setdefault(user, {})[item] = times
-    return pairs
