@@ -100,6 +100,9 @@ class Settings(BaseSettings):
     encoder: str = Field("packaged", description="`packaged` (all-MiniLM-L6-v2), a path, a hub name, or `none`")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where scoring, search and encoding run")
     torch_threads: int = Field(1, ge=1)
+    background_nice: int = Field(
+        5, ge=0, le=19, description="niceness of learner and encoder: workers on the same cores go first"
+    )
 
     # learning -------------------------------------------------------------------------------------------------
     learning: Learning = Learning()

@@ -1,7 +1,8 @@
 """What the learner and the encoder share as processes: signals, health, registration, and the wait to be elected.
 
 In: the settings, a role's name, and what it does while it leads. Out: an exit status. 0: asked to stop, and
-stopped in order; 2: the topics are not as they must be, and starting again won't help.
+stopped in order; 2: the topics are not as they must be, and starting again won't help. Both give way to workers on the
+same cores (`background_nice`).
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class RoleProcess:
     def run(self, lead: Lead) -> None:
         """Until asked to stop. Does not return: ends the process."""
         settings = self._settings
+        os.nice(settings.background_nice)
         instance = f"{self._role}-{socket.gethostname()}-{os.getpid()}"
         logs.configure(settings.log_level, settings.log_format, role=self._role, instance=instance)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from itertools import pairwise
@@ -38,7 +39,7 @@ def counted(topics: Any, item: str) -> float:
 
 
 def test_an_event_is_in_a_release_that_says_how_far_the_log_was_read(topics: Any, start: Any, wait_for: Any) -> None:
-    start("role")
+    process = start("role", HEADWATER_BACKGROUND_NICE="3")
     topics.send(
         "items", "a", {"item_id": "a", "title": "A", "categories": ["hats"], "price": {"amount": 20, "currency": "USD"}}
     )
@@ -56,6 +57,8 @@ def test_an_event_is_in_a_release_that_says_how_far_the_log_was_read(topics: Any
     assert statistics.neighbours[row, 0] == item_key("b")
     wait_for(lambda: "hats" in newest(topics).category_popularity, "the category's prior")
     assert newest(topics).price_log_mean["hats"] == pytest.approx(np.log(20))
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(19, ours + 3), "it gives way to who serves"
 
 
 def test_sequences_grow_by_one_and_small_releases_build_on_a_whole_one(topics: Any, start: Any, wait_for: Any) -> None:
