@@ -10,7 +10,8 @@ from recsys.backtest.metrics import diversity, novelty, relevance
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("k", [1, 5, 10])
-def test_hr_ndcg_and_mrr_are_those_of_ranx(k):
+def test_hr_ndcg_and_mrr_are_those_of_ranx(k, monkeypatch):
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")  # it would compile for a minute
     ranx = pytest.importorskip("ranx", reason="ranx is not installed; `make setup` brings it")
     random = np.random.default_rng(3)
     lists = [random.permutation(40)[:15] for _ in range(60)]
