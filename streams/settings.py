@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where scoring, search and encoding run")
     torch_threads: int = Field(1, ge=1)
     background_nice: int = Field(
-        10, ge=0, le=19, description="niceness of learner and encoder: workers on the same cores go first"
+        5, ge=0, le=19, description="niceness of learner and encoder: workers on the same cores go first"
     )
 
     # learning -------------------------------------------------------------------------------------------------
