@@ -56,12 +56,10 @@ class Intake:
                 metrics.LEARNER_REFUSED.labels("malformed").inc()
         return batch
 
-    def count(self, taken: Taken, *, late: bool) -> None:
-        """What was learnt from, and what was not. `late`: what serves had counted the events, and there was no room for
-        choices of the catalogue for that reason."""
+    def count(self, taken: Taken) -> None:
+        """What was learnt from, and what was not."""
         metrics.LEARNER_CHOICES.inc(taken.choices)
-        metrics.LEARNER_REFUSED.labels("already_counted" if late else "too_many").inc(taken.too_many)
-        for why in ("not_finite", "other_schema"):
+        for why in ("too_many", "not_finite", "other_schema"):
             metrics.LEARNER_REFUSED.labels(why).inc(getattr(taken, why))
         if taken.other_schema and not self._other_version:
             self._other_version = True

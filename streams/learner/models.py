@@ -236,14 +236,13 @@ class ModelLane:
     def _take(
         self, then: World | None, events: list[Event], received: list[int], examples: list[TrainingExample]
     ) -> None:
-        """`then`: what serves, as it was before these events; None where that is not known any more. Then they make no
-        choices of the catalogue."""
+        """`then`: what serves, as it was before these events; None where that is not known any more: as it is now."""
         if events:
             self._read_ts = read_through(self._read_ts, received, int(time.time() * 1000))
         world = then or self._feed.current().world
-        taken = self.guarded.take(world, events, received, examples, self._room() if then else 0)
+        taken = self.guarded.take(world, events, received, examples, self._room())
         self._choices -= taken.choices
-        self._intake.count(taken, late=then is None)
+        self._intake.count(taken)
         metrics.LEARNER_LOSS.set(self.guarded.learner.ranker.loss)
         metrics.LEARNER_NDCG.set(self.guarded.gate.level.mean)
         self.releasing.alerts += [drifts.drifted(one, self._read_ts) for one in taken.drifts]

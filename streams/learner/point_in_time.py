@@ -24,7 +24,7 @@ from streams.feed import Snapshot
 from streams.releases import ReleaseUnusable
 
 _MOST = 4  # the neighbours of 100,000 items take 80 MB
-_LAG = 5000
+_LAG = 20_000
 """Events that statistics may lack, or a tenth of those that they count: with fewer they say something else than those
 that serve do."""
 Offsets = Mapping[int, int]
@@ -99,7 +99,7 @@ class PointInTime:
             self._held = []
             log.warning(
                 "learner.statistics_gone", release_id=release.release_id, why=str(error),
-                doing="making no choices of events that were counted since",
+                doing="seeing events that were counted since with the newest",
             )  # fmt: skip
 
 

@@ -112,9 +112,9 @@ def test_where_that_file_is_gone_there_are_none() -> None:
 
 
 def test_statistics_that_lack_too_much_are_none() -> None:
-    past, seen = PointInTime(), snapshot(1, {0: 100_000, 1: 7})
-    assert past.world(World.empty(), {0: 4000, 1: 1000}) is not None
-    assert past.world(World.empty(), {0: 4000, 1: 1001}) is None
+    past, seen = PointInTime(), snapshot(1, {0: 1_000_000, 1: 7})
+    assert past.world(World.empty(), {0: 19_000, 1: 1000}) is not None
+    assert past.world(World.empty(), {0: 19_000, 1: 1001}) is None
     past.see(seen)
-    assert past.world(seen.world, {0: 110_000}) is seen.world
-    assert past.world(seen.world, {0: 110_001}) is None
+    assert past.world(seen.world, {0: 1_100_000}) is seen.world
+    assert past.world(seen.world, {0: 1_100_001}) is None
