@@ -233,13 +233,9 @@ class ModelLane:
         """Whether the feed is just going over to another encoder than the one whose vectors are learnt on here."""
         return self._feed.served.encoder_id != self.guarded.learner.encoder_id
 
-    def _take(
-        self, then: World | None, events: list[Event], received: list[int], examples: list[TrainingExample]
-    ) -> None:
-        """`then`: what serves, as it was before these events; None where that is not known any more: as it is now."""
+    def _take(self, world: World, events: list[Event], received: list[int], examples: list[TrainingExample]) -> None:
         if events:
             self._read_ts = read_through(self._read_ts, received, int(time.time() * 1000))
-        world = then or self._feed.current().world
         taken = self.guarded.take(world, events, received, examples, self._room())
         self._choices -= taken.choices
         self._intake.count(taken)

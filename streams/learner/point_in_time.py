@@ -63,17 +63,17 @@ class PointInTime:
             if len(self._held) > _MOST:  # the further back, the further apart
                 del self._held[1:-1:2]
 
-    def world(self, world: World, first: Offsets) -> World | None:
+    def world(self, world: World, first: Offsets) -> World:
         """`world` with the newest statistics that have counted nothing from `first` on: where the reader stood in all
-        partitions of `events` before the batch. None where there are none such, or only such as lack too much."""
+        partitions of `events` before the batch. Where there are none such, or only such as lack too much: as it is."""
         with self._lock:
             fit = [at for at, one in enumerate(self._held) if _before(counted(one.release), first)]
             if not fit:
-                return None
+                return world
             del self._held[: fit[-1]]  # later batches begin later
             then, statistics = self._held[0].world, self._held[0].statistics
             if _lags(counted(self._held[0].release), first):
-                return None
+                return world
         if statistics is world.statistics:
             return world
         if then is not None and _alike(then, world):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from itertools import pairwise
 from typing import Any
 
@@ -123,7 +122,6 @@ def test_models_learn_from_every_choice_once_wherever_the_learner_was_killed(sho
 
         def goes_on() -> bool:
             wave()
-            time.sleep(0.5)  # far behind its statistics a learner would make no choices
             return len(one.released("sequence")) > 0
 
         wait_for(goes_on, "releases after all that")
