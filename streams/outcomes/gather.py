@@ -23,7 +23,10 @@ from recsys.policy import Policy
 
 @dataclass(slots=True)
 class Outcomes:
-    """n recommendations that count, in the order read; users are codes, arms are places in `arm_names`.
+    """n recommendations that count; users are codes, arms are places in `arm_names`.
+
+    In the order of their users' and their own ids, whatever order they were read in: partitions of a topic come in no
+    order, and sums of floats, and draws of a bootstrap, would differ in what they are taken over.
 
     `teams` [n, K]: 0 none, 1 the first ranking of an interleaving, 2 the second. `pairs` [n]: which two, -1 for none.
     """
@@ -158,10 +161,15 @@ class Gatherer:
         if keep is not None:
             names = np.array([keep(name) for name in self._arms], bool)
             chosen &= names[np.asarray(self._rec_arm, np.int64)]
-        at = np.flatnonzero(chosen)
+        rec_ids, user_names = list(self._rec_of), list(self._users)
+        at = np.array(
+            sorted(np.flatnonzero(chosen).tolist(), key=lambda n: (user_names[users[n]], rec_ids[n])), np.int64
+        )
+        order_of_name = np.empty(len(user_names), np.int64)
+        order_of_name[sorted(range(len(user_names)), key=user_names.__getitem__)] = np.arange(len(user_names))
         return Outcomes(
-            Logged(users[at], items[at], rewards[at], shares[at]),
-            [rec_id for rec_id, row in self._rec_of.items() if chosen[row]],
+            Logged(order_of_name[users[at]], items[at], rewards[at], shares[at]),
+            [rec_ids[n] for n in at],
             np.asarray(self._rec_arm, np.int64)[at], list(self._arms), teams[at],
             np.asarray(self._rec_pair, np.int64)[at],
             [(a, b) for a, _, b in (name.partition("\0") for name in self._pairs)], self._items, notes,

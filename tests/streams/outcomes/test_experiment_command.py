@@ -7,9 +7,13 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 import typer
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from recsys.policy import Policy
@@ -144,6 +148,24 @@ def test_shares_that_are_none_are_refused(shop: Any, tmp_path: Path, shares: str
     result = run("experiment", "results", *write(tmp_path, *shop), "--shares", shares)
     assert result.exit_code == 1
     assert "--shares" in result.output
+
+
+@settings_of_hypothesis(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(partitions=st.integers(2, 9), order=st.randoms(use_true_random=False))
+def test_the_order_in_which_partitions_are_read_changes_no_bit(
+    shop: Any, tmp_path: Path, partitions: int, order: random.Random
+) -> None:
+    recs, events = shop
+    parts: list[list[dict[str, Any]]] = [[] for _ in range(partitions)]
+    for rec in recs:
+        parts[crc32(rec["user_id"].encode()) % partitions].append(rec)
+    order.shuffle(parts)
+    for command in (("experiment", "results"), ("counterfactual", "--target", "no-exploration")):
+        once, again = (
+            run(*command, *write(tmp_path, rows, events), "--json") for rows in (recs, [r for p in parts for r in p])
+        )
+        assert once.exit_code == 0, once.output
+        assert once.stdout == again.stdout
 
 
 @pytest.mark.services
