@@ -26,8 +26,9 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+# Two at a time: many tests wait for a broker or for a process to start. Each of the two has a Kafka and a Redis.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 bench: setup
 	@$(BIN)/headwater bench
