@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
+import msgspec
 import orjson
 from pydantic import (
     BaseModel,
@@ -131,13 +132,13 @@ class Whole:
         raise PydanticCustomError("whole", "not whole")
 
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=128), msgspec.Meta(min_length=1, max_length=128)]
 """1 to 128 characters; also what a Kafka key has to be."""
 
 Count = Annotated[int, Whole(0, MAX_TS)]
 """How many of something, a size in bytes, an offset, a sequence number."""
 
-Timestamp = Annotated[int, _TimestampSchema()]
+Timestamp = Annotated[int, _TimestampSchema(), msgspec.Meta(ge=-MAX_TS, le=MAX_TS)]
 """On the wire milliseconds since the epoch or RFC 3339; in Python always int milliseconds."""
 
 
@@ -157,10 +158,12 @@ class NullMeans:
 
 
 def encode(record: Any) -> bytes:
-    """Canonical JSON: sorted keys, compact, UTF-8 unescaped. Takes a dict or a model.
+    """Canonical JSON: sorted keys, compact, UTF-8 unescaped. Takes a dict, a model or a struct.
 
     Raises orjson.JSONEncodeError (a TypeError) on what JSON cannot carry, a lone surrogate included.
     """
     if isinstance(record, BaseModel):
         record = record.model_dump(mode="json")
+    elif isinstance(record, msgspec.Struct):
+        record = msgspec.structs.asdict(record)
     return orjson.dumps(record, option=orjson.OPT_SORT_KEYS)

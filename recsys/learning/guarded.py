@@ -26,7 +26,7 @@ from recsys.policy import Policy
 from recsys.rank import AdditiveRanker, Ranker
 from recsys.sequence import SequenceModel
 from recsys.world import World
-from schemas.events import Event, Forget
+from schemas.events import Event, Forget, moved
 from schemas.training import TrainingExample
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -247,7 +247,7 @@ def _believed(events: Sequence[Event], received: Sequence[int], policy: Policy) 
     which popularity fades, for all."""
     leeway = int(policy.max_future_seconds * 1000)
     return [
-        event if event.ts <= at + leeway else event.model_copy(update={"ts": at + leeway})
+        event if event.ts <= at + leeway else moved(event, at + leeway)
         for event, at in zip(events, received, strict=True)
     ]
 

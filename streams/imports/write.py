@@ -23,7 +23,7 @@ import numpy.typing as npt
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from schemas.events import Interaction
+from schemas.events import InteractionRecord
 from schemas.items import Item
 from schemas.wire import MAX_TS
 from streams.imports.faults import Faults
@@ -79,7 +79,7 @@ def write_events(records: Numbered, path: Path, faults: Faults, *, sort: bool = 
     held = _Block()
     with tempfile.TemporaryDirectory(prefix=".import-", dir=path.parent) as folder:
         runs = _Runs(Path(folder))
-        for ts, line in checked(records, faults, Interaction):
+        for ts, line in checked(records, faults, InteractionRecord):
             held.add(ts if sort else 0, line)
             count += 1
             if len(held.lines) > block:

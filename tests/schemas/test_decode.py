@@ -8,9 +8,10 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from schemas.decode import Malformed, Reason, decode_event, decode_item
-from schemas.events import Chat, Forget, Interaction, Request
+from schemas.events import Chat, Event, Forget, Interaction, InteractionRecord, Request
 from schemas.items import Item, Withdrawn
 
 LIMIT = 1 << 20
@@ -357,6 +358,45 @@ def test_no_damage_to_a_good_record_makes_decoding_raise(data):
     found = decode_event(b"u1", bytes(raw), LIMIT)
     if isinstance(found, Malformed):
         assert found.reason in set(Reason)
+
+
+_ODD = st.sampled_from(
+    [None, "", "x", "x" * 128, "x" * 129, "\u5174\u8da3", "\0", "2026-11-05T10:00:00Z", True, False, 0, -1, 5.0, 5.5, -0.0]
+    + [1e300, 2**53, 2**53 + 1, -(2**53) - 1, 2**63, 2**64, 10**30, [], ["x"], {}, {"a": [1.5, None, {"b": "c"}]}]
+)
+_FIELDS = [*EVENT, "session_id", "context", "value", "text", "rec_id", "unknown"]
+
+
+@settings(max_examples=500)
+@given(
+    changes=st.dictionaries(st.sampled_from(_FIELDS), _ODD, max_size=3),
+    left_out=st.sets(st.sampled_from(list(EVENT)), max_size=1),
+    ascii_only=st.booleans(),
+)
+def test_a_plain_interaction_read_in_one_pass_is_what_its_model_says(changes, left_out, ascii_only):
+    record = {name: value for name, value in {**EVENT, **changes}.items() if name not in left_out}
+    raw = json.dumps(record, ensure_ascii=ascii_only).encode()
+    try:
+        by_model = TypeAdapter(Event).validate_python(orjson.loads(raw))
+    except ValidationError:
+        by_model = None
+    found = decode_event(str(record.get("user_id") or "u1").encode(), raw, LIMIT)
+    if by_model is None:
+        assert isinstance(found, Malformed)
+    else:
+        assert found == by_model
+        assert type(found.ts) is int
+        assert repr(found) == repr(by_model)
+
+
+def test_each_interaction_has_a_context_of_its_own():
+    one, other = event(), event()
+    one.context["a"] = 1
+    assert other.context == {}
+
+
+def test_in_memory_an_interaction_has_the_fields_of_its_record():
+    assert set(Interaction.__struct_fields__) == set(InteractionRecord.model_fields)
 
 
 def test_what_is_accepted_can_always_be_written_again():

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from recsys.features import CONTEXT, FEATURES, INDEX
 from recsys.learning.guarded import GuardedLearner, ndcg, unhealthy
@@ -318,13 +319,13 @@ def test_examples_of_another_feature_table_are_left_out_and_counted(shop):
 def test_items_that_are_not_known_teach_nothing_until_they_are(shop):
     world, items = shop
     guarded = made()
-    strange = [event.model_copy(update={"item_id": f"new-{event.item_id}"}) for event in clicks(items, users=5, n=2)]
+    strange = [replace(event, item_id=f"new-{event.item_id}") for event in clicks(items, users=5, n=2)]
     taken = take(guarded, world, strange)
     assert taken.choices == 0
     assert guarded.learner.sequence.visits == 0
     slate = example(1, [2]).model_copy(update={"item_id": "gone"})
     assert take(guarded, world, [], [slate]).choices == 1, "what is told by its features is learnt, whoever it was"
-    known = [event.model_copy(update={"event_id": f"k{event.event_id}"}) for event in clicks(items, users=5, n=2)]
+    known = [replace(event, event_id=f"k{event.event_id}") for event in clicks(items, users=5, n=2)]
     assert take(guarded, world, known).choices == len(known)
 
 
@@ -336,8 +337,8 @@ def test_a_stamp_from_far_ahead_does_not_take_away_what_is_popular(shop, ahead_m
     take(calm, world, clicks(items))
     wrong = clicks(items, users=1, n=1, since=10**6)[0]
     at = wrong.ts
-    right = wrong.model_copy(update={"ts": at + 300_000})
-    guarded.take(world, [wrong.model_copy(update={"ts": at + ahead_ms})], [at], [], 100)
+    right = replace(wrong, ts=at + 300_000)
+    guarded.take(world, [replace(wrong, ts=at + ahead_ms)], [at], [], 100)
     calm.take(world, [right], [at], [], 100)
     for one in (guarded, calm):
         take(one, world, clicks(items, since=2 * 10**6, step=2))
@@ -354,7 +355,7 @@ def test_stamps_of_long_ago_and_a_clock_that_is_set_back_are_learnt_from_all_the
     late = clicks(items, since=-6 * 3_600_000, step=2)  # the log's own clock, six hours back
     taken = take(guarded, world, late)
     assert taken.choices > 0
-    ancient = [event.model_copy(update={"ts": 5, "user_id": f"old-{event.user_id}"}) for event in clicks(items, step=3)]
+    ancient = [replace(event, ts=5, user_id=f"old-{event.user_id}") for event in clicks(items, step=3)]
     assert guarded.take(world, ancient, [e.ts for e in clicks(items)], [], 10_000).choices == len(ancient)
     guarded.learner.work(lambda: True, items=True)
     assert guarded.put_up(Learnt(prior_weights(), None)) is None

@@ -18,7 +18,7 @@ from recsys.keys import item_key, item_keys
 from recsys.learning.screen import Burst, Caps, Screen
 from recsys.policy import Policy
 from recsys.statistics import Statistics
-from schemas.events import Forget, Impression, Interaction
+from schemas.events import Forget, Impression, Interaction, moved
 
 NOW = 1_760_000_000_000
 SMALL = Caps(block=40, pairs=30, items=12, usual=3, tell=2.0)
@@ -26,7 +26,7 @@ LOGS = Path(__file__).parents[4] / "shared" / "data"
 
 
 def act(n: int, user: str, item: str, ts: int = NOW, action: str = "click") -> Any:
-    return Interaction.model_construct(
+    return Interaction(
         event_id=f"e{n}", type="interaction", user_id=user, ts=ts, action=action, item_id=item, value=None
     )
 
@@ -180,7 +180,7 @@ def test_a_burst_that_an_operator_ended_is_not_told_again():
 def test_clocks_that_are_hours_off_neither_make_a_burst_nor_hide_one():
     """A third of the users six hours ahead, a third six behind; its own clock is right, or set back."""
     skewed = [
-        event.model_copy(update={"ts": event.ts + (int(event.user_id[1:]) % 3 - 1) * 6 * 3_600_000})
+        moved(event, event.ts + (int(event.user_id[1:]) % 3 - 1) * 6 * 3_600_000)
         for event in attacked("press", np.random.default_rng(7), after=4000)
     ]
     straight = attacked("press", np.random.default_rng(7), after=4000)
