@@ -36,6 +36,7 @@ from schemas.events import Forget, Impression, Interaction, ProfileEdit, Traits
 
 _LATEST_S = 2**32 - 1
 _ROW = RECENT_ROW.size
+_pack_row, _unpack_row = RECENT_ROW.pack, RECENT_ROW.unpack_from
 _HISTORY_LATEST = (1 << 12) - 1
 _HISTORY_BYTES = 8 * HISTORY
 
@@ -98,15 +99,15 @@ def _session_start(user: User, ts_s: int, gap_s: float) -> int:
 def fold_interaction(user: User, event: Interaction, ts_s: int, code: int, weight: float) -> None:
     """Adds a row of evidence; the oldest recent row, if that overflows, moves into history. `code` and `weight` are
     `recsys.actions.weigh` of the event."""
-    recent = user.recent + RECENT_ROW.pack(item_key(event.item_id) | code << 48, ts_s, weight)
-    ids = (*user.recent_ids, event.event_id)
-    if len(ids) > RECENT:
-        packed, old_s, _ = RECENT_ROW.unpack_from(recent)
-        recent = recent[_ROW:]
-        remember(user, ids[0])
-        ids = ids[1:]
+    row = _pack_row(item_key(event.item_id) | code << 48, ts_s, weight)
+    recent, ids = user.recent, user.recent_ids
+    if len(ids) < RECENT:
+        user.recent, user.recent_ids = recent + row, (*ids, event.event_id)
+    else:
+        packed, old_s, _ = _unpack_row(recent)
         user.history = _into_history(user.history, packed, old_s)
-    user.recent, user.recent_ids = recent, ids
+        remember(user, ids[0])
+        user.recent, user.recent_ids = recent[_ROW:] + row, (*ids[1:], event.event_id)
     if event.text:
         add_words(user, event.event_id, ts_s, event.text)
 
@@ -114,11 +115,12 @@ def fold_interaction(user: User, event: Interaction, ts_s: int, code: int, weigh
 def _into_history(history: bytes, packed: int, ts_s: int) -> bytes:
     """An item stands in history once, with its latest action; the oldest item falls off the end."""
     key = (packed & KEY_MASK).to_bytes(6, "little")
-    at = history.find(key)
-    while at >= 0 and at % 8:
-        at = history.find(key, at + 1)
-    if at >= 0:
-        history = history[:at] + history[at + 8 :]
+    if key in history:
+        at = history.find(key)
+        while at > 0 and at % 8:  # it began inside of another row
+            at = history.find(key, at + 1)
+        if at >= 0:
+            history = history[:at] + history[at + 8 :]
     steps = (ts_s - EPOCH_2000_S) // HISTORY_STEP_S
     if not 0 <= steps <= _HISTORY_LATEST:
         steps = 0 if steps < 0 else _HISTORY_LATEST

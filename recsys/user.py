@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from zlib import crc32
 
-import msgpack
+import msgspec
 
 from schemas.constraints import Constraint
 
@@ -52,6 +52,8 @@ KEY_MASK = (1 << 48) - 1
 EPOCH_2000_S = 946_684_800
 HISTORY_STEP_S = 4 * 86_400
 CODEC_VERSION = 3
+_MARKS = 4 * DEDUPE  # bytes
+_PACK, _UNPACK = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder().decode
 # what most users lack, by number
 _SHOWN, _WORDS, _TRAITS, _STATEMENTS, _CONSTRAINTS, _SESSION, _LANGUAGE, _RANKED, _OTHER = range(9)
 
@@ -127,24 +129,22 @@ def is_repeat(user: User, event_id: str) -> bool:
     """Whether an event of this id was applied to the user, as far back as ids are kept."""
     if event_id in user.recent_ids:
         return True
-    if not user.dedupe:
+    older = user.dedupe
+    if not older:
         return False
-    mark = _mark(event_id)
-    at = user.dedupe.find(mark)
-    while at >= 0:
-        if at % 4 == 0:
-            return True
-        at = user.dedupe.find(mark, at + 1)
-    return False
+    mark = crc32(event_id.encode()).to_bytes(4, "little")
+    if mark not in older:
+        return False
+    at = older.find(mark)
+    while at > 0 and at % 4:  # it began inside of another's
+        at = older.find(mark, at + 1)
+    return at >= 0
 
 
 def remember(user: User, event_id: str) -> None:
     """Keeps an id that no recent row holds (any longer)."""
-    user.dedupe = (user.dedupe + _mark(event_id))[-4 * DEDUPE :]
-
-
-def _mark(event_id: str) -> bytes:
-    return crc32(event_id.encode()).to_bytes(4, "little")
+    marks = user.dedupe + crc32(event_id.encode()).to_bytes(4, "little")
+    user.dedupe = marks if len(marks) <= _MARKS else marks[-_MARKS:]
 
 
 def _pack_ids(ids: tuple[str, ...]) -> bytes:
@@ -154,23 +154,23 @@ def _pack_ids(ids: tuple[str, ...]) -> bytes:
     if not ids:
         return b""
     length = len(ids[0])
-    joined = "".join(ids)
-    if length % 2 == 0 and length < 128 and len(joined) == length * len(ids):
-        uuids = length == 36 and joined.count("-") == 4 * len(ids)
+    lines = "\n".join(ids)
+    if length % 2 == 0 and length < 128:
+        uuids = length == 36 and lines.count("-") == 4 * len(ids)
         try:
-            digits = bytes.fromhex(joined.replace("-", "") if uuids else joined)
+            digits = bytes.fromhex(lines.replace("-", "") if uuids else lines)
         except ValueError:
             digits = b""
         if uuids:
             packed = b"\1" + digits
             if digits and _unpack_ids(packed) == ids:
                 return packed
-        # capitals, or ids of lengths that only add up, would not come back as they were
-        elif digits and digits.hex() == joined and len(set(map(len, ids))) == 1:
+        # capitals, ids of several lengths and ids with newlines would not come back as they were
+        elif 2 * len(digits) == length * len(ids) > 0 and digits.hex("\n", length // 2) == lines:
             return length.to_bytes(1, "little") + digits
-    if "\n" in joined:
-        return b"\3" + msgpack.packb(ids)
-    return b"\0" + "\n".join(ids).encode()
+    if lines.count("\n") >= len(ids):
+        return b"\3" + _PACK(ids)
+    return b"\0" + lines.encode()
 
 
 def _unpack_ids(packed: bytes) -> tuple[str, ...]:
@@ -180,7 +180,7 @@ def _unpack_ids(packed: bytes) -> tuple[str, ...]:
     if kind == 0:
         return tuple(rest.decode().split("\n"))
     if kind == 3:
-        return tuple(msgpack.unpackb(rest))
+        return tuple(_UNPACK(rest))
     digits = rest.hex()
     width = 32 if kind == 1 else kind
     ids = [digits[at : at + width] for at in range(0, len(digits), width)]
@@ -227,9 +227,9 @@ def encode_user(user: User) -> dict[str, bytes]:
         user.session_start_s, user.last_s, rare,
     )  # fmt: skip
     return {
-        "state": msgpack.packb(state),
+        "state": _PACK(state),
         "profile": user.profile.encode(),
-        "open": msgpack.packb(user.open) if user.open else b"",
+        "open": _PACK(user.open) if user.open else b"",
     }
 
 
@@ -242,7 +242,7 @@ def decode_user(user_id: str, fields: Mapping[bytes, bytes]) -> User:
     state = fields.get(b"state")
     if not state:
         return User(user_id)
-    version, recent, ids, history, dedupe, session_start_s, last_s, rare = msgpack.unpackb(state, strict_map_key=False)
+    version, recent, ids, history, dedupe, session_start_s, last_s, rare = _UNPACK(state)
     if version != CODEC_VERSION:
         raise UnknownUserVersion(
             f"the state of a user was written in codec version {version}, this Headwater reads {CODEC_VERSION}: "
@@ -257,7 +257,7 @@ def decode_user(user_id: str, fields: Mapping[bytes, bytes]) -> User:
         dedupe=dedupe,
         session_start_s=session_start_s,
         last_s=last_s,
-        open=tuple(msgpack.unpackb(opened)) if opened else (),
+        open=tuple(_UNPACK(opened)) if opened else (),
         profile=fields.get(b"profile", b"").decode(),
     )
     if rare:

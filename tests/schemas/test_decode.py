@@ -361,7 +361,23 @@ def test_no_damage_to_a_good_record_makes_decoding_raise(data):
 
 
 _ODD = st.sampled_from(
-    [None, "", "x", "x" * 128, "x" * 129, "\u5174\u8da3", "\0", "2026-11-05T10:00:00Z", True, False, 0, -1, 5.0, 5.5, -0.0]
+    [
+        None,
+        "",
+        "x",
+        "x" * 128,
+        "x" * 129,
+        "\u5174\u8da3",
+        "\0",
+        "2026-11-05T10:00:00Z",
+        True,
+        False,
+        0,
+        -1,
+        5.0,
+        5.5,
+        -0.0,
+    ]
     + [1e300, 2**53, 2**53 + 1, -(2**53) - 1, 2**63, 2**64, 10**30, [], ["x"], {}, {"a": [1.5, None, {"b": "c"}]}]
 )
 _FIELDS = [*EVENT, "session_id", "context", "value", "text", "rec_id", "unknown"]
