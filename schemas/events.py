@@ -53,7 +53,7 @@ class Interaction(msgspec.Struct, kw_only=True, gc=False):
     action: Id
     item_id: Id
     session_id: Id | None = None
-    context: dict[str, Any] = {}  # noqa: RUF012  (msgspec makes each its own)
+    context: dict[str, Any] = {}  # msgspec makes each its own
     value: float | None = None
     text: str | None = None
     rec_id: Id | None = None
