@@ -24,6 +24,7 @@ from schemas.items import Item, Withdrawn
 from schemas.wire import MAX_DEPTH
 
 KEY, VALUE = "(key)", "(value)"  # paths of what lies outside the record's fields
+_OWN = b"?"  # stands for a key
 _BOM = b"\xef\xbb\xbf"
 _ITEM = TypeAdapter(Item)
 _INTERACTION = msgspec.json.Decoder(Interaction)
@@ -78,6 +79,16 @@ def decode_item(key: bytes | None, value: bytes | None, max_bytes: int) -> ItemR
     if not isinstance(item, Malformed) and item.item_id.encode() != key:
         return Malformed(Reason.KEY_MISMATCH, KEY, "the record's item_id")
     return item
+
+
+def decode_own_event(value: bytes, max_bytes: int) -> Event | Malformed:
+    """As `decode_event` for a record that came without a key, as from a file: its own user_id is its key."""
+    return _plain_interaction(value, max_bytes) or _decode(EVENT, _OWN, value, max_bytes)
+
+
+def decode_own_item(value: bytes, max_bytes: int) -> Item | Malformed:
+    """As `decode_item` for a record that came without a key, as from a file: its own item_id is its key."""
+    return _decode(_ITEM, _OWN, value, max_bytes)
 
 
 def _plain_interaction(value: bytes, max_bytes: int) -> Interaction | None:

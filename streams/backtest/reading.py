@@ -25,10 +25,9 @@ from numpy.typing import NDArray
 from recsys.actions import weigh
 from recsys.backtest.log import OTHER, UNKNOWN, Columns, Log
 from recsys.policy import Policy
-from schemas.decode import Malformed, decode_event
-from schemas.events import EVENT, Event, Forget, Interaction
+from schemas.decode import Malformed, decode_own_event
+from schemas.events import Event, Forget, Interaction
 from streams.records.files import Row
-from streams.records.send import NO_ID, record_key
 
 CHUNK = 65_536
 _BOM = b"\xef\xbb\xbf"
@@ -134,7 +133,7 @@ class LogFiles:
     def _decoded(row: Row, max_bytes: int, summary: Summary) -> Event | None:
         wrong = row.problem
         if wrong is None:
-            found = decode_event(record_key(row.value, "events") or NO_ID, row.value, max_bytes)
+            found = decode_own_event(row.value, max_bytes)
             if not isinstance(found, Malformed):
                 return found
             wrong = f"{found.path}: expected {found.expected} [{found.reason}]"
@@ -228,7 +227,13 @@ class _Reader:
     length: NDArray[np.int32]
 
     def __call__(self, start: int, stop: int) -> Sequence[Event]:
-        return [EVENT.validate_python(orjson.loads(line)) for line in self.lines(start, stop)]
+        return [self._event(line) for line in self.lines(start, stop)]
+
+    @staticmethod
+    def _event(line: bytes) -> Event:
+        event = decode_own_event(line, len(line))
+        assert not isinstance(event, Malformed), "the log was checked when it was gathered"
+        return event
 
     def lines(self, start: int, stop: int) -> list[bytes]:
         offset, length = np.asarray(self.offset[start:stop]), np.asarray(self.length[start:stop])

@@ -14,13 +14,12 @@ from typing import Any, Literal
 
 import orjson
 
-from schemas.decode import Malformed, decode_event, decode_item
+from schemas.decode import Malformed, decode_own_event, decode_own_item
 from streams.records.files import Row
 
 Kind = Literal["items", "events"]
 ID_FIELD: dict[Kind, str] = {"items": "item_id", "events": "user_id"}
 POLL_EVERY = 200  # records between two looks at the deliveries
-NO_ID = b"?"  # stands for a key where the record has none, so that the decoder says what is wrong
 
 
 @dataclass(slots=True)
@@ -105,9 +104,9 @@ def record_of(row: Row, kind: Kind, max_bytes: int) -> tuple[bytes | None, int |
     """(key, ts in ms of an event, what is wrong) of a row that could be read."""
     key = record_key(row.value, kind)
     if kind == "items":
-        item = decode_item(key or NO_ID, row.value, max_bytes)
+        item = decode_own_item(row.value, max_bytes)
         return key, None, item if isinstance(item, Malformed) else None
-    event = decode_event(key or NO_ID, row.value, max_bytes)
+    event = decode_own_event(row.value, max_bytes)
     return (key, None, event) if isinstance(event, Malformed) else (key, event.ts, None)
 
 

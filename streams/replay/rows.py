@@ -9,13 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import orjson
-
 from recsys.step import Incoming
-from schemas.decode import Malformed, Reason, decode_event, decode_item
-from schemas.events import EVENT, Event
-from schemas.items import Item, Withdrawn
-from schemas.wire import MAX_DEPTH
+from schemas.decode import Malformed, Reason, decode_own_event, decode_own_item
+from schemas.items import Item
 from streams.kafka.partition import partition_of
 from streams.records.files import Format, Row, Source, Unreadable, opened
 from streams.replay.errors import ReplayError
@@ -23,7 +19,6 @@ from streams.replay.player import Tally
 
 TOLD = 20
 """Faults of a file that are told one by one; the others are only counted."""
-_NO_KEY = b"?"  # stands for the key of a record without an id, so that the decoder says what is wrong
 
 Say = Callable[[str], None]
 Watch = Callable[[Source], None]
@@ -59,7 +54,7 @@ def events_of(
     offsets: dict[int, int] = {}
     numbers: dict[str, int] = {}
     for row in _rows(paths, format, max_bytes, faults, watch):
-        event = _event(row.value, max_bytes)
+        event = decode_own_event(row.value, max_bytes)
         if isinstance(event, Malformed):
             _refuse(faults, row, event)
             continue
@@ -79,10 +74,10 @@ def items_of(
     """The items of the files by id; of several of one id the last. Raises Unreadable, ReplayError."""
     found: dict[str, Item] = {}
     for row in _rows(paths, format, max_bytes, faults, watch):
-        item = decode_item(_key(row.value, b"item_id"), row.value, max_bytes)
+        item = decode_own_item(row.value, max_bytes)
         if isinstance(item, Malformed):
             _refuse(faults, row, item)
-        elif not isinstance(item, Withdrawn):
+        else:
             found[item.item_id] = item
     return found
 
@@ -106,24 +101,6 @@ def _rows(paths: Sequence[str], format: Format | None, max_bytes: int, faults: F
                     f"{error}{behind}. The file is cut off or damaged: fetch it again, or unpack what is whole "
                     f"(`zcat {path} > whole.jsonl`) and replay that."
                 ) from None
-
-
-def _event(value: bytes, max_bytes: int) -> Event | Malformed:
-    """As `decode_event`, for a record that carries its key itself: parsed once where nothing is wrong."""
-    if len(value) <= max_bytes and value.count(b"{") + value.count(b"[") <= MAX_DEPTH:
-        try:
-            return EVENT.validate_python(orjson.loads(value))
-        except ValueError:
-            pass  # what is wrong, the slow way says
-    return decode_event(_key(value, b"user_id"), value, max_bytes)
-
-
-def _key(value: bytes, name: bytes) -> bytes:
-    try:
-        found = orjson.loads(value)[name.decode()]
-    except (ValueError, TypeError, KeyError):
-        return _NO_KEY
-    return found.encode() if isinstance(found, str) and found else _NO_KEY
 
 
 def _refuse(faults: Faults, row: Row, wrong: Malformed) -> None:
