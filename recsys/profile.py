@@ -28,6 +28,7 @@ PRICE = 0.7
 """Least mean price level, in standard deviations within the category."""
 SHARE = 10_000
 """Steps of a share: it is rounded before it is compared."""
+_INT32 = np.iinfo(np.int32).max
 _TITLE_CHARS = 36
 _SAID_CHARS = 60
 _SENTENCE_CHARS = 160
@@ -91,10 +92,12 @@ def _findings(world: World, users: Sequence[User], policy: Policy, table: npt.ND
     weight = np.where(known, evidence.weights, np.float32(0))
     total = np.maximum(np.abs(weight).sum(axis=1), 1e-9)
     kinds, makers = c.categories.take(safe, axis=0), c.brand.take(safe)[:, :, None]
-    by_kind = _shares(kinds, weight, total)
+    while kinds.shape[2] > 1 and (kinds[:, :, -1] < 0).all():
+        kinds = kinds[:, :, :-1]
+    by_kind, by_brand = _shares(kinds, makers, weight, total, len(c.category_names.all))
     liked = _first(by_kind, -1, LIKES, 2, c.category_names, len(users))
     disliked = _first(by_kind, 1, -DISLIKES, 1, c.category_names, len(users))[:, 0]
-    brand = _first(_shares(makers, weight, total), -1, BRAND, 1, c.brand_names, len(users))[:, 0]
+    brand = _first(by_brand, -1, BRAND, 1, c.brand_names, len(users))[:, 0]
     kinds, makers, signs, known = kinds[:, -RECENT:], makers[:, -RECENT:], weight[:, -RECENT:], known[:, -RECENT:]
     above = signs > 0
     likes = (_alike(kinds, liked[:, 0]) | _alike(kinds, liked[:, 1])) & above
@@ -115,6 +118,8 @@ def _findings(world: World, users: Sequence[User], policy: Policy, table: npt.ND
 
 def _alike(values: Ints, wanted: Longs) -> npt.NDArray[np.bool_]:
     """[U, S]: whether one of values [U, S, V] is the wanted one [U]; a wanted -1 is like nothing."""
+    if not (wanted >= 0).any():
+        return np.zeros(values.shape[:2], bool)
     wanted = np.where(wanted >= 0, wanted, -2)[:, None]
     hit: npt.NDArray[np.bool_] = values[:, :, 0] == wanted
     for at in range(1, values.shape[2]):
@@ -122,39 +127,47 @@ def _alike(values: Ints, wanted: Longs) -> npt.NDArray[np.bool_]:
     return hit
 
 
-def _shares(values: Ints, weight: Floats, total: Floats) -> tuple[Longs, Longs, Longs]:
-    """(user, value, share) for every value of a user's evidence; values [U, S, V], -1 for none. Shares in steps of
-    1/SHARE."""
-    while values.shape[2] > 1 and (values[:, :, -1] < 0).all():
-        values = values[:, :, :-1]
+Shares = tuple[Longs, Longs, Longs]
+"""(user, value, share) for every value of a user's evidence; shares in steps of 1/SHARE."""
+
+
+def _shares(kinds: Ints, makers: Ints, weight: Floats, total: Floats, n_kinds: int) -> tuple[Shares, Shares]:
+    """The shares of categories `kinds` [U, S, V], below `n_kinds`, and of brands `makers` [U, S, 1]; -1 for none. Both
+    are summed up together, as one kind of value."""
+    values = np.concatenate([kinds, np.where(makers >= 0, makers + n_kinds, -1)], axis=2)
     users, columns, each = values.shape
     places = columns * each
     bits = places.bit_length()
-    flat, weight = np.ascontiguousarray(values).reshape(users, places), weight.repeat(each, axis=1)
+    flat, weight = values.reshape(users, places), weight.repeat(each, axis=1)
     # one number a place, so that a sort of each line (ten times as fast as one of all) puts a user's equal values
     # side by side in the order of the evidence
-    small = int(flat.max()) < np.iinfo(np.int32).max >> bits
-    kind, nothing = (np.int32, np.iinfo(np.int32).max >> bits) if small else (np.int64, np.int64(1) << 40)
+    small = int(flat.max()) < _INT32 >> bits
+    kind, nothing = (np.int32, _INT32 >> bits) if small else (np.int64, np.int64(1) << 40)
     code = np.where((flat >= 0) & (weight != 0), flat, nothing).astype(kind, copy=False)
     code = (code << bits) | np.arange(places, dtype=kind)
     code.sort(axis=1)
     value = code >> bits
     first = np.ones(code.shape, bool)
     np.not_equal(value[:, 1:], value[:, :-1], out=first[:, 1:])
-    starts = np.flatnonzero(first)
+    starts = first.ravel().nonzero()[0]
     ordered = weight.take((code & ((1 << bits) - 1)) + (np.arange(users) * places)[:, None])
     summed = np.add.reduceat(ordered.ravel(), starts, dtype=np.float64)
     value = value.ravel()[starts]
-    some = np.flatnonzero(value < nothing)
+    some = (value < nothing).nonzero()[0]
     user, value = starts[some] // places, value[some].astype(np.int64)
-    return user, value, np.round(summed[some] / total[user] * SHARE).astype(np.int64)
+    share = np.round(summed[some] / total[user] * SHARE).astype(np.int64)
+    brand = value >= n_kinds
+    category = ~brand
+    return (user[category], value[category], share[category]), (user[brand], value[brand] - n_kinds, share[brand])
 
 
-def _first(shares: tuple[Longs, Longs, Longs], sign: int, least: float, n: int, names: Names, users: int) -> Longs:
+def _first(shares: Shares, sign: int, least: float, n: int, names: Names, users: int) -> Longs:
     """[users, n]: values by falling share (sign -1) or rising (1) that reach `least`, ties by name, -1 behind them."""
     user, value, share = shares
     out = np.full((users, n), -1, np.int64)
-    enough = np.flatnonzero(-sign * share >= round(least * SHARE))
+    enough = (-sign * share >= round(least * SHARE)).nonzero()[0]
+    if not len(enough):
+        return out
     user, value = user[enough], value[enough]
     # one number sorts by user, then by share (at most 1 either way), then by name
     order = np.argsort((user << 48) + ((sign * share[enough] + SHARE) << 32) + names.ranks()[value])
