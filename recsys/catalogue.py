@@ -109,14 +109,12 @@ class Catalogue:
             return np.full(keys.shape, -1, np.int32)
         # keys are hashes: nearly every row stands in the slot that its last bits name, the others are searched for
         rows: Ints = self.slots.take((keys & np.uint64(len(self.slots) - 1)).astype(np.intp))
-        found = self.keys.take(rows, mode="wrap") == keys
-        found &= rows >= 0
-        rows[~found] = -1
-        missing = np.flatnonzero((keys > 0) & ~found)
-        if len(missing):
-            wanted = keys.ravel()[missing]
-            at = np.minimum(np.searchsorted(self.sorted_keys, wanted), len(self.sorted_keys) - 1)
-            rows.ravel()[missing] = np.where(self.sorted_keys[at] == wanted, self.sorted_rows[at], np.int32(-1))
+        others = ((self.keys.take(rows, mode="wrap") != keys) | (rows < 0)).ravel().nonzero()[0]
+        if len(others):
+            wanted = keys.ravel()[others]
+            at = self.sorted_keys.searchsorted(wanted)
+            known = self.sorted_keys.take(at, mode="clip") == wanted
+            rows.ravel()[others] = np.where(known, self.sorted_rows.take(at, mode="clip"), np.int32(-1))
         return rows
 
     def offerable(self, now_ms: int) -> Bools:

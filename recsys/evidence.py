@@ -20,6 +20,7 @@ PAST = 24
 SPAN = PAST + RECENT
 
 _RECENT = np.dtype([("key", "<u8"), ("ts", "<u4"), ("weight", "<f2")])
+_ITEM, _ITEM_AND_CODE = np.uint64(KEY_MASK), np.uint64((1 << 52) - 1)
 _PAST, _NEWEST = 8 * PAST, _RECENT.itemsize * RECENT  # bytes
 
 
@@ -41,20 +42,19 @@ def evidence_of(
     past = np.frombuffer(b"".join([u.history[-_PAST:].rjust(_PAST, b"\0") for u in users]), "<u8").reshape(b, PAST)
     recent = np.frombuffer(b"".join([u.recent.rjust(_NEWEST, b"\0") for u in users]), _RECENT).reshape(b, RECENT)
 
-    packed = np.concatenate([past & np.uint64((1 << 52) - 1), recent["key"]], axis=1)
-    keys = packed & np.uint64(KEY_MASK)
-    codes = ((packed >> np.uint64(48)) & np.uint64(15)).astype(np.uint8)
-    ts = np.concatenate(
-        [(past >> np.uint64(52)).astype(np.int64) * HISTORY_STEP_S + EPOCH_2000_S, recent["ts"].astype(np.int64)],
-        axis=1,
-    )
-    raw = np.concatenate([table[codes[:, :PAST]], recent["weight"].astype(np.float32)], axis=1)
+    packed = np.concatenate([past & _ITEM_AND_CODE, recent["key"]], axis=1)
+    keys = packed & _ITEM
+    codes = (packed >> np.uint64(48)).astype(np.uint8)
+    ts, raw = np.empty((b, SPAN), np.int64), np.empty((b, SPAN), np.float32)
+    ts[:, :PAST] = (past >> np.uint64(52)) * np.uint64(HISTORY_STEP_S) + np.uint64(EPOCH_2000_S)
+    ts[:, PAST:], raw[:, PAST:] = recent["ts"], recent["weight"]
+    raw[:, :PAST] = table[codes[:, :PAST]]
     age_h = np.maximum(now_s[:, None] - ts, 0).astype(np.float32) / np.float32(3600)
-    weights = np.where(keys > 0, raw * np.exp2(-age_h / np.float32(policy.evidence_half_life_hours)), np.float32(0))
-    return Evidence(keys, codes, ts, weights.astype(np.float32))
+    weights = raw * np.exp2(-age_h / np.float32(policy.evidence_half_life_hours))
+    return Evidence(keys, codes, ts, np.where(keys > 0, weights, np.float32(0)))
 
 
 def seen_keys(user: User) -> npt.NDArray[np.uint64]:
     """uint64[n]: keys of every interaction kept, with the action code in bits 48-51."""
-    past = np.frombuffer(user.history, "<u8") & np.uint64((1 << 52) - 1)
+    past = np.frombuffer(user.history, "<u8") & _ITEM_AND_CODE
     return np.concatenate([past, np.frombuffer(user.recent, _RECENT)["key"]])

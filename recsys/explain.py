@@ -33,9 +33,10 @@ _PERIODS = {
     "zh": ("今天", "本周", "本月", "本季度", "今年", "一直以来"),
 }
 _POPULARITY = tuple(f"popularity_{window}" for window in ("day", "week", "month", "quarter", "year", "ever"))
-_SHARES = [INDEX[name] for name in _POPULARITY]
-_LOGS = [INDEX[f"{name}_log"] for name in _POPULARITY]
-_YOUNG = GROUPS.index("young")
+_SHARES = slice(INDEX["popularity_day"], INDEX["popularity_ever"] + 1)  # in the order of _POPULARITY
+_LOGS = slice(INDEX["popularity_day_log"], INDEX["popularity_ever_log"] + 1)
+_TOGETHER, _SIMILAR, _POPULAR = (GROUPS.index(name) for name in ("together", "similar", "popular"))
+_CATEGORY, _BRAND, _YOUNG = (GROUPS.index(name) for name in ("category", "brand", "young"))
 _FRESH = 0.25
 """A reason says that others have only begun to choose an item if its `fresh` is at least this: 40 days."""
 _PHRASES = {
@@ -85,22 +86,22 @@ def explain(
     """Reasons [B][K][...] for chosen rows int32[B, K] (-1 behind the end), with their features x and contributions
     float32[B, K, F]."""
     # learnt weights may turn a lack into a merit (rarely chosen, shown before): the words below say what there is
-    parts = np.round((np.where(x > 0, contributions, 0) @ _MEMBERS.T).astype(np.float64), 4)
-    parts[:, :, _YOUNG] = np.where(x[:, :, INDEX["fresh"]] >= _FRESH, parts[:, :, _YOUNG], 0)
-    order = np.argsort(-parts, axis=2, kind="stable")[:, :, : policy.reasons]
-    weights, ranked = np.take_along_axis(parts, order, 2).tolist(), order.tolist()
-    subjects = np.take_along_axis(_subjects(world, block, neighbours, tastes, chosen, contributions), order, 2)
-    cited = _latest_alike(world, block, subjects, order).tolist()
-    subjects = subjects.tolist()
+    parts = (np.where(x > 0, contributions, 0) @ _MEMBERS.T).astype(np.float64).round(4)
+    parts[:, :, _YOUNG][x[:, :, INDEX["fresh"]] < _FRESH] = 0
+    order = (-parts).argsort(axis=2, kind="stable")[:, :, : policy.reasons]
+    line, place = np.arange(len(chosen))[:, None, None], np.arange(chosen.shape[1])[:, None]
+    weights, ranked = parts[line, place, order].tolist(), order.tolist()
+    about = _subjects(world, block, neighbours, tastes, chosen, contributions)[line, place, order]
+    subjects, cited = about.tolist(), _latest_alike(world, block, about, order).tolist()
     counts = (chosen >= 0).sum(axis=1).tolist()
     out = []
     for b in range(len(block.queries)):
         told: dict[tuple[int, int], tuple[str, list[dict[str, str]]]] = {}
-        line = []
-        for place in range(counts[b]):
+        slate = []
+        for item in range(counts[b]):
             reasons: list[dict[str, Any]] = []
-            line_of = zip(ranked[b][place], weights[b][place], subjects[b][place], cited[b][place], strict=True)
-            for group, weight, subject, alike in line_of:
+            its_own = zip(ranked[b][item], weights[b][item], subjects[b][item], cited[b][item], strict=True)
+            for group, weight, subject, alike in its_own:
                 if weight <= 0 or (group == _AVAILABLE and reasons):
                     break
                 # items of a slate share most of their reasons' words: each is put together once
@@ -108,8 +109,8 @@ def explain(
                 if known is None:
                     known = told[group, subject] = _reason(world, block, b, GROUPS[group], subject, alike)
                 reasons.append({"text": known[0], "weight": weight, "evidence": known[1]})
-            line.append(reasons)
-        out.append(line)
+            slate.append(reasons)
+        out.append(slate)
     return out
 
 
@@ -122,27 +123,25 @@ def _subjects(
     if not world.catalogue.rows:
         return out
     safe = np.maximum(chosen, 0)
-    place = neighbours.places(world.catalogue.keys[safe])
+    out[:, :, _TOGETHER] = -1
     if len(neighbours.codes):
-        out[:, :, GROUPS.index("together")] = np.where(place >= 0, neighbours.anchors[place], -1)
-    else:
-        out[:, :, GROUPS.index("together")] = -1
-    out[:, :, GROUPS.index("similar")] = -1
+        place = neighbours.places(world.catalogue.keys[safe])
+        out[:, :, _TOGETHER] = np.where(place >= 0, neighbours.anchors[place], -1)
+    out[:, :, _SIMILAR] = -1
     if world.dense.dim:
-        rows = block.rows[:, -RECENT:]
-        usable = (block.evidence.weights[:, -RECENT:] > 0) & (rows >= 0) & world.dense.has[np.maximum(rows, 0)]
-        recent = world.dense.vectors[np.maximum(rows, 0)] * usable[:, :, None]
-        near = np.round(np.matmul(world.dense.vectors[safe], recent.transpose(0, 2, 1)), 4)
+        rows = np.maximum(block.rows[:, -RECENT:], 0)
+        usable = block.liked[:, -RECENT:] & (block.rows[:, -RECENT:] >= 0) & world.dense.has[rows]
+        recent = world.dense.vectors[rows] * usable[:, :, None]
+        near = np.matmul(world.dense.vectors[safe], recent.transpose(0, 2, 1)).round(4)
         place = near.argmax(axis=2) + block.rows.shape[1] - RECENT
-        out[:, :, GROUPS.index("similar")] = np.where(near.max(axis=2) > 0.05, place, -1)
-    out[:, :, GROUPS.index("popular")] = (contributions[:, :, _SHARES] + contributions[:, :, _LOGS]).argmax(axis=2)
+        out[:, :, _SIMILAR] = np.where(near.max(axis=2) > 0.05, place, -1)
+    out[:, :, _POPULAR] = (contributions[:, :, _SHARES] + contributions[:, :, _LOGS]).argmax(axis=2)
     kinds = world.catalogue.categories[safe]
     if tastes.categories.shape[1]:
         query = np.arange(len(chosen))[:, None, None]
-        share = np.where(kinds >= 0, tastes.categories[query, np.maximum(kinds, 0)], -2)
-        best = share.argmax(axis=2)[:, :, None]
-        out[:, :, GROUPS.index("category")] = np.take_along_axis(kinds, best, 2)[:, :, 0]
-    out[:, :, GROUPS.index("brand")] = world.catalogue.brand[safe]
+        best = np.where(kinds >= 0, tastes.categories[query, kinds], -2).argmax(axis=2)
+        out[:, :, _CATEGORY] = kinds[query[:, :, 0], np.arange(chosen.shape[1]), best]
+    out[:, :, _BRAND] = world.catalogue.brand[safe]
     return out
 
 
@@ -152,11 +151,11 @@ def _latest_alike(world: World, block: Block, subjects: npt.NDArray[np.int64], g
     if not world.catalogue.rows:
         return out
     rows = block.rows[:, -RECENT:]
-    safe = np.maximum(rows, 0)
-    liked = (rows >= 0) & (block.evidence.weights[:, -RECENT:] > 0)
-    for name, values in (("category", world.catalogue.categories[safe]), ("brand", world.catalogue.brand[safe, None])):
-        b, k, n = np.nonzero(groups == GROUPS.index(name))
+    liked = (rows >= 0) & block.liked[:, -RECENT:]
+    for group, column in ((_CATEGORY, world.catalogue.categories), (_BRAND, world.catalogue.brand[:, None])):
+        b, k, n = (groups == group).nonzero()
         if len(b):
+            values = column[np.maximum(rows, 0)]
             alike = (values[b] == subjects[b, k, n][:, None, None]).any(axis=2) & liked[b]
             last = RECENT - 1 - alike[:, ::-1].argmax(axis=1)
             out[b, k, n] = np.where(alike.any(axis=1), last, -1)

@@ -37,7 +37,7 @@ import numpy.typing as npt
 
 from recsys.features import CONTEXT, FEATURES, SCHEMA_VERSION
 from recsys.keys import item_key
-from recsys.opened import Opened, pack_opened, rec_id_of, unpack_opened
+from recsys.opened import Opened, glimpse, pack_opened, unpack_opened
 from recsys.policy import Policy
 from recsys.user import LATE, OPEN
 from recsys.world import World
@@ -92,7 +92,7 @@ class Join:
         sought = key.to_bytes(8, "little")
         for at in range(len(self.held) - 1, -1, -1):
             packed = self.held[at]
-            if sought not in packed or (event.rec_id and rec_id_of(packed) != event.rec_id):
+            if sought not in packed or (event.rec_id and glimpse(packed).rec_id != event.rec_id):
                 continue
             one = unpack_opened(packed)
             place = np.flatnonzero(one.keys == np.uint64(key))
@@ -109,7 +109,7 @@ class Join:
 
     def _show(self, event: Impression) -> None:
         for at, packed in enumerate(self.held):
-            if rec_id_of(packed) == event.rec_id:
+            if glimpse(packed).rec_id == event.rec_id:
                 one = unpack_opened(packed)
                 shown = np.isin(one.keys, np.array([item_key(i) for i in event.item_ids[:100]], np.uint64))
                 one.shown = shown if one.shown is None else one.shown | shown
@@ -123,14 +123,17 @@ class Join:
         now = act.now_s * 1000
         left: list[bytes] = []
         for packed in self.held:
-            one = unpack_opened(packed)
+            one = glimpse(packed)
             if now - one.ts < window:
                 left.append(packed)
             elif one.closed:
                 if now - one.ts < late:
                     left.append(packed)
-            elif (closed := self._close(one, act)) is not None:
-                left.append(closed)
+            # what nobody touched or can have looked at leaves nothing
+            elif one.touched or (one.asked and not act.impressions):
+                closed = self._close(unpack_opened(packed), act)
+                if closed is not None:
+                    left.append(closed)
         self.held = left
         self._bound_late()
 
@@ -162,12 +165,12 @@ class Join:
 
     def _make_room(self, act: Act) -> None:
         """At most OPEN that wait: what nobody asked for, saw or touched goes first, then the oldest."""
-        waiting = [at for at, packed in enumerate(self.held) if not unpack_opened(packed).closed]
+        looks = list(map(glimpse, self.held))
+        waiting = [at for at, one in enumerate(looks) if not one.closed]
         if len(waiting) <= OPEN:
             return
         for at in waiting[:-1]:
-            one = unpack_opened(self.held[at])
-            if not (one.asked or one.shown is not None or one.acted.any()):
+            if not (looks[at].asked or looks[at].touched):
                 del self.held[at]
                 return
         at = waiting[0]
@@ -176,7 +179,9 @@ class Join:
         self._bound_late()
 
     def _bound_late(self) -> None:
-        closed = [at for at, packed in enumerate(self.held) if unpack_opened(packed).closed]
+        if len(self.held) <= LATE:
+            return
+        closed = [at for at, packed in enumerate(self.held) if glimpse(packed).closed]
         for at in reversed(closed[:-LATE]):
             del self.held[at]
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from recsys.actions import CODES
 from recsys.evidence import Evidence, evidence_of, seen_keys
+from recsys.features import CONTEXT
 from recsys.keys import item_keys
 from recsys.policy import Policy
-from recsys.user import User
+from recsys.user import KEY_MASK, User
 from recsys.world import World
 from schemas.constraints import Constraint
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
+_KEY_MASK = np.uint64(KEY_MASK)
 QUERY_SHARE = 0.7
 """How much of the words' vector is the query itself, where the user has said other things before."""
 
@@ -43,7 +46,7 @@ class Query:
     asked: bool = False  # the user asked for something: help articles may answer
 
 
-@dataclass(slots=True)
+@dataclass
 class Block:
     """A block of queries as arrays; B queries, S evidence rows each."""
 
@@ -56,6 +59,25 @@ class Block:
     words: Floats
     texts: list[list[tuple[str, str]]] = field(default_factory=list)  # [B] of (event id, text), the query first
 
+    @cached_property
+    def liked(self) -> npt.NDArray[np.bool_]:
+        """bool[B, S]: what the user took to."""
+        return self.evidence.weights > 0
+
+    @cached_property
+    def context(self) -> Floats:
+        """float32[B, len(recsys.features.CONTEXT)]: what holds of the moment of each query."""
+        many = (self.evidence.keys > 0).sum(axis=1)
+        idle = self.now // 1000 - self.evidence.ts[:, -1]
+        lines = np.empty((len(many), len(CONTEXT)), np.float32)
+        lines[:, 0] = 1
+        lines[:, 1] = many == 0
+        lines[:, 2] = (many > 0) & (many < 3)
+        lines[:, 3] = many >= 10
+        lines[:, 4] = (many > 0) & (idle < 86_400)
+        lines[:, 5] = (many > 0) & (idle > 60 * 86_400)
+        return lines
+
 
 def block_of(world: World, queries: Sequence[Query], policy: Policy, weights: Floats, *, vectors: bool = True) -> Block:
     """`weights` is `recsys.actions.code_weights(policy)`. Without `vectors` those stay zero (a profile needs none)."""
@@ -63,42 +85,32 @@ def block_of(world: World, queries: Sequence[Query], policy: Policy, weights: Fl
     evidence = evidence_of([q.user for q in queries], now // 1000, policy, weights)
     rows = world.catalogue.rows_of_keys(evidence.keys)
     start = np.fromiter((q.user.session_start_s for q in queries), np.int64, len(queries))
-    in_session = np.where(evidence.ts >= start[:, None], np.maximum(evidence.weights, 0), 0).astype(np.float32)
-    profile = _mean_vectors(world, rows, evidence.weights)
+    in_session = np.where(evidence.ts >= start[:, None], np.maximum(evidence.weights, 0), np.float32(0))
+    profile, session = _mean_vectors(world, rows, evidence.weights, in_session)
     for at, query in enumerate(queries):
         if query.like_items:
             liked = world.catalogue.rows_of_keys(item_keys(query.like_items[:50]))[None]
-            profile[at] = _mean_vectors(world, liked, np.ones(liked.shape, np.float32))[0]
+            profile[at] = _mean_vectors(world, liked, np.ones(liked.shape, np.float32))[0][0]
     texts = [_texts(q) for q in queries]
-    return Block(
-        queries, evidence, rows, now, profile, _mean_vectors(world, rows, in_session),
-        _words_vectors(world, queries, texts), texts,
-    )  # fmt: skip
+    return Block(queries, evidence, rows, now, profile, session, _words_vectors(world, queries, texts), texts)
 
 
-def context_of(block: Block) -> Floats:
-    """float32[B, len(recsys.features.CONTEXT)]: what holds of the moment of each query."""
-    evidence = block.evidence
-    many = (evidence.keys > 0).sum(axis=1)
-    idle = np.where(many > 0, block.now // 1000 - evidence.ts[:, -1], 0)
-    lines = [
-        np.ones(len(many)), many == 0, (many > 0) & (many < 3), many >= 10, (many > 0) & (idle < 86_400),
-        (many > 0) & (idle > 60 * 86_400),
-    ]  # fmt: skip
-    return np.stack(lines, axis=1).astype(np.float32)
-
-
-def _mean_vectors(world: World, rows: Ints, weights: Floats) -> Floats:
-    """[B, dim]: the unit vector of the weighted sum of the rows' vectors. Dislikes pull away with half their weight."""
+def _mean_vectors(world: World, rows: Ints, *weightings: Floats) -> list[Floats]:
+    """[B, dim] for each weighting [B, S]: the unit vector of the weighted sum of the rows' vectors. Dislikes pull away
+    with half their weight."""
     dense = world.dense
     if not dense.dim or not world.catalogue.rows:
-        return np.zeros((len(rows), dense.dim), np.float32)
+        return [np.zeros((len(rows), dense.dim), np.float32) for _ in weightings]
     known = (rows >= 0) & dense.has[rows]
-    w = np.where(known, np.where(weights < 0, weights * np.float32(0.5), weights), 0).astype(np.float32)
-    # einsum adds the rows in order, one user at a time: the sum is the same in every batch
-    total = np.einsum("bs,bsd->bd", w, dense.vectors[np.where(known, rows, 0)])
-    norm = np.sqrt(np.einsum("bd,bd->b", total, total))
-    return (total / np.where(norm > 1e-6, norm, 1)[:, None] * (norm > 1e-6)[:, None]).astype(np.float32)
+    vectors = dense.vectors[np.where(known, rows, 0)]
+    found: list[Floats] = []
+    for weights in weightings:
+        w = np.where(known, np.where(weights < 0, weights * np.float32(0.5), weights), np.float32(0))
+        # einsum adds the rows in order, one user at a time: the sum is the same in every batch
+        total = np.einsum("bs,bsd->bd", w, vectors)
+        norm = np.sqrt(np.einsum("bd,bd->b", total, total))[:, None]
+        found.append(total / np.where(norm > 1e-6, norm, np.float32(1)) * (norm > 1e-6))
+    return found
 
 
 def _texts(query: Query) -> list[tuple[str, str]]:
@@ -130,11 +142,11 @@ def _words_vectors(world: World, queries: Sequence[Query], texts: list[list[tupl
 
 def kept_out(query: Query, policy: Policy) -> npt.NDArray[np.uint64]:
     """uint64[n]: keys that may not be offered: seen items (by the policy's actions) and the request's exclusions."""
-    packed = seen_keys(query.user)
+    packed, named = seen_keys(query.user), [*query.exclude, *query.like_items]
     if policy.keep_out_actions is not None:
         codes = [CODES[a] for a in policy.keep_out_actions if a in CODES]
         if any(a not in CODES for a in policy.keep_out_actions):
             codes += [CODES["other"], CODES["other-"]]
         packed = packed[np.isin(packed >> np.uint64(48), np.array(codes, np.uint64))]
-    keys = packed & np.uint64((1 << 48) - 1)
-    return np.concatenate([keys, item_keys([*query.exclude, *query.like_items])])
+    keys: npt.NDArray[np.uint64] = packed & _KEY_MASK
+    return np.concatenate([keys, item_keys(named)]) if named else keys

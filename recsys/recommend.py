@@ -24,7 +24,7 @@ from recsys.experiments.live import arms_of, rank_by_arm
 from recsys.explain import explain
 from recsys.opened import pack_slates
 from recsys.policy import Policy
-from recsys.query import Block, Query, block_of, context_of
+from recsys.query import Block, Query, block_of
 from recsys.retrieve import SOURCES, Near, retrieve, search
 from recsys.score import features_of, tastes_of
 from recsys.select import seed_of, select
@@ -109,12 +109,12 @@ def _slates(
     tastes = tastes_of(world, block)
     known = x = features_of(world, block, candidates, tastes)
     timer("features")
-    context = context_of(block)
+    context = block.context
     ks = np.fromiter((q.k for q in queries), np.int64, len(queries))
     seeds = np.array([seed_of(q.user.user_id, q.event_id) for q in queries], np.uint64)
     arms = arms_of([q.user.user_id for q in queries], policy) if policy.arms else None
     if arms is None:
-        scores = world.ranker.scores(x, context)
+        scores, all_parts = world.ranker.scored(x, context)
         timer("rank")
         slates = select(world, candidates.rows, scores, ks, seeds, policy)
     else:
@@ -125,21 +125,22 @@ def _slates(
     rows = np.where(slates.chosen >= 0, candidates.rows[line, place], -1)
     chosen_x = x[line, place]
     known_x = chosen_x if known is x else known[line, place]  # as no arm weighs them
-    parts = world.ranker.contributions(chosen_x, context)
+    parts = all_parts[line, place] if arms is None else world.ranker.contributions(chosen_x, context)
     reasons = explain(world, block, candidates.neighbours, tastes, rows, chosen_x, parts, policy)
     timer("explain")
     score, source = scores[line, place].tolist(), candidates.sources[line, place].tolist()
     propensity = np.round(slates.propensities, 6)
     shares, moved = propensity.tolist(), slates.moved.tolist()
     keys = world.catalogue.keys[np.maximum(rows, 0)] if world.catalogue.rows else np.zeros(rows.shape, np.uint64)
+    many = (rows >= 0).sum(axis=1)
+    offered = [line_of[:n] for line_of, n in zip(rows.tolist(), many.tolist(), strict=True)]
     values: list[dict[str, Any]] = []
     waiting: list[tuple[str, int, str, bool]] = []
     for b, query in enumerate(queries):
         items = []
         arm = MAIN if arms is None else arms[b]
         pair = policy.arms[arm].interleave if arm in policy.arms else None
-        shown = rows[b][rows[b] >= 0]
-        for i, row in enumerate(shown.tolist()):
+        for i, row in enumerate(offered[b]):
             item = {
                 "item_id": world.catalogue.items[row].item_id,
                 "rank": i + 1,
@@ -160,7 +161,7 @@ def _slates(
             "kind": query.kind,
             "trigger": {"event_id": query.event_id, "type": query.event_type, "ts": query.ts},
             "items": items,
-            "reply": _reply(world, query, understood.get(query.source), shown.tolist()),
+            "reply": _reply(world, query, understood.get(query.source), offered[b]),
             "constraints": [c.model_dump(exclude_none=True) for c in query.constraints],
             "world": world.names,
             "arm": arm,
@@ -171,7 +172,7 @@ def _slates(
             value["interleaved"] = list(pair)
         values.append(value)
         waiting.append((rec_id, query.ts, query.kind, query.event_type in ("request", "chat")))
-    packed = pack_slates(waiting, world.names, (rows >= 0).sum(axis=1), keys, propensity, known_x, context)
+    packed = pack_slates(waiting, world.names, many, keys, propensity, known_x, context)
     timer("records")
     return [Slate(value, opened) for value, opened in zip(values, packed, strict=True)]
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from recsys.keys import item_keys
 from recsys.policy import Policy
-from recsys.query import Block, Query, context_of, kept_out
+from recsys.query import Block, Query, kept_out
 from recsys.sequence import LENGTH
 from recsys.text import terms
 from recsys.world import World
@@ -38,7 +38,7 @@ PLACES = {
 }  # fmt: skip
 _ALL_AT_ONCE = 20_000
 _DOUBT = 5.0  # so much weight an item needs before its shares are believed
-_KEY = np.uint64(48)
+_KEY, _KEY_MASK = np.uint64(48), np.uint64((1 << 48) - 1)
 
 
 @dataclass(slots=True)
@@ -51,19 +51,21 @@ class Neighbours:
     shares: Floats  # of all that goes together with an anchor, summed over the anchors
     lifts: Floats  # weight by the root of the anchor's popularity, summed over the anchors
     anchors: Ints  # the evidence column of the liked item that speaks most for it
+    rows: Ints  # catalogue rows, -1 for unknown items
 
     @classmethod
     def none(cls) -> Neighbours:
-        zero = np.zeros(0, np.float32)
-        return cls(np.zeros(0, np.uint64), zero, zero, zero, zero, np.zeros(0, np.int32))
+        zero, nowhere = np.zeros(0, np.float32), np.zeros(0, np.int32)
+        return cls(np.zeros(0, np.uint64), zero, zero, zero, zero, nowhere, nowhere)
 
     def places(self, keys: Keys) -> npt.NDArray[np.int64]:
         """int64[B, C] for item keys [B, C]: where each stands in `codes`, -1 where it does not."""
         if not len(self.codes):
             return np.full(keys.shape, -1)
         wanted = (np.arange(len(keys), dtype=np.uint64) << _KEY)[:, None] | keys
-        at = np.minimum(np.searchsorted(self.codes, wanted), len(self.codes) - 1)
-        return np.where(self.codes[at] == wanted, at, -1)
+        at = self.codes.searchsorted(wanted)
+        at[self.codes.take(at, mode="clip") != wanted] = -1
+        return at
 
 
 @dataclass(slots=True)
@@ -81,50 +83,50 @@ class Candidates:
 def anchors_of(block: Block) -> tuple[Keys, Floats, Ints]:
     """([B, ANCHORS] keys, weights, evidence columns) of the latest items the user took to, newest first; 0 where there
     are fewer."""
-    liked = block.evidence.weights > 0
-    place = np.where(liked, np.arange(liked.shape[1]), -1)
-    newest = np.argsort(-place, axis=1, kind="stable")[:, :ANCHORS]
+    liked = block.liked
+    place = np.where(liked, -np.arange(liked.shape[1]), 1)
+    newest = place.argsort(axis=1, kind="stable")[:, :ANCHORS]
     line = np.arange(len(newest))[:, None]
-    keys, weights, on = block.evidence.keys[line, newest], block.evidence.weights[line, newest], liked[line, newest]
-    return np.where(on, keys, np.uint64(0)), np.where(on, weights, 0).astype(np.float32), newest.astype(np.int32)
+    on = liked[line, newest]
+    keys, weights = block.evidence.keys[line, newest] * on, block.evidence.weights[line, newest] * on
+    return keys, weights, newest.astype(np.int32)
 
 
 def neighbours_of(world: World, keys: Keys, weights: Floats, columns: Ints) -> Neighbours:
     """Sums the co-visitation rows of each query's anchors. An anchor counts by log1p of its weight and by its age in
     steps (newest 1, then 1/2, 1/3 ...)."""
     stats = world.statistics
-    b, a = keys.shape
-    at = stats.take(keys.ravel()).reshape(b, a) if len(stats.keys) else np.full((b, a), -1)
-    flat = np.flatnonzero((at >= 0).ravel())
+    at = stats.take(keys.ravel())
+    flat = (at >= 0).nonzero()[0]
     if not len(flat):
         return Neighbours.none()
-    query, step = flat // a, flat % a
-    found = at.ravel()[flat]
+    query, step = np.divmod(flat, keys.shape[1])
+    found = at[flat]
     near, weight = stats.neighbours[found], stats.neighbour_weights[found]
-    used = near > 0
-    codes = ((query.astype(np.uint64) << _KEY)[:, None] | near)[used]
-    if not len(codes):
+    used = near.ravel().nonzero()[0]
+    if not len(used):
         return Neighbours.none()
-    factors = np.stack(
-        [
-            np.log1p(weights.ravel()[flat]) / (1 + step),
-            step == 0,
-            1 / (weight.sum(axis=1) + _DOUBT),
-            1 / np.sqrt(stats.popularity[found, -1] + _DOUBT),
-        ],
-        axis=1,
-    )
-    line = np.repeat(np.arange(len(flat)), used.sum(axis=1))
-    parts = weight[used].astype(np.float64)[:, None] * factors[line]
-    order = np.argsort(codes, kind="stable")
-    codes, parts = codes[order], parts[order]
-    column = columns.ravel()[flat][line[order]]
-    starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
+    factors = np.empty((len(flat), 4))
+    factors[:, 0] = np.log1p(weights.ravel()[flat]) / (1 + step)
+    factors[:, 1] = step == 0
+    factors[:, 2] = 1 / (weight.sum(axis=1) + _DOUBT)
+    factors[:, 3] = 1 / np.sqrt(stats.popularity[found, -1] + _DOUBT)
+    codes = ((query.astype(np.uint64) << _KEY)[:, None] | near).take(used)
+    order = codes.argsort(kind="stable")
+    codes, used = codes[order], used[order]
+    line = used // near.shape[1]
+    parts = weight.take(used)[:, None] * factors.take(line, axis=0)
+    new = np.empty(len(codes), bool)
+    new[0] = True
+    np.not_equal(codes[1:], codes[:-1], out=new[1:])
+    starts = new.nonzero()[0]
+    codes = codes[starts]
     summed = parts[:, 0].astype(np.float32)
-    most = np.repeat(np.maximum.reduceat(summed, starts), np.diff(np.append(starts, len(codes))))
+    most = np.maximum.reduceat(summed, starts)[new.cumsum() - 1]
     sums = np.ascontiguousarray(np.add.reduceat(parts, starts, axis=0).T, np.float32)
-    anchors = np.maximum.reduceat(np.where(summed == most, column, -1), starts).astype(np.int32)
-    return Neighbours(codes[starts], sums[0], sums[1], sums[2], sums[3], anchors)
+    anchors = np.maximum.reduceat(np.where(summed == most, columns.ravel()[flat][line], -1), starts)
+    rows = world.catalogue.rows_of_keys(codes & _KEY_MASK)
+    return Neighbours(codes, sums[0], sums[1], sums[2], sums[3], anchors, rows)
 
 
 @dataclass(slots=True)
@@ -142,7 +144,8 @@ def search(world: World, block: Block, policy: Policy, pool: Executor | None = N
     it on a thread of `pool`, if there is one."""
     free = np.fromiter((q.candidates is None and not q.constraints for q in block.queries), bool, len(block.queries))
     taste = block.profile + block.session * np.float32(0.5)
-    words = _near(world, block.words, free, PLACES["words"], pool)
+    spoke = free & np.fromiter(map(bool, block.texts), bool, len(block.texts))
+    words = _near(world, block.words, spoke, PLACES["words"], pool)
     return Near(words, _near(world, taste, free, policy.candidates, pool), *_next(world, block))
 
 
@@ -152,7 +155,7 @@ def _next(world: World, block: Block) -> tuple[Ints, Floats]:
     if world.sequence is None or not world.catalogue.rows:
         return np.full((b, 0), -1, np.int32), np.zeros((b, 0), np.float32)
     into = world.sequence_items[0]
-    liked = (block.evidence.weights > 0) & (block.rows >= 0)
+    liked = block.liked & (block.rows >= 0)
     order = np.argsort(liked, axis=1, kind="stable")  # what counts to the end, in its order
     user = np.arange(b)
     rows = np.where(liked[user[:, None], order], block.rows[user[:, None], order], -1)
@@ -171,9 +174,12 @@ def _next(world: World, block: Block) -> tuple[Ints, Floats]:
 
 
 def _near(world: World, vectors: Floats, free: npt.NDArray[np.bool_], n: int, pool: Executor | None) -> Ints:
-    asked = np.flatnonzero(free & vectors.any(axis=1)) if world.dense.dim else np.zeros(0, np.int64)
+    none = np.full((len(vectors), 0), -1, np.int32)
+    if not world.dense.dim or not free.any():
+        return none
+    asked = (free & vectors.any(axis=1)).nonzero()[0]
     if not len(asked):
-        return np.full((len(vectors), 0), -1, np.int32)
+        return none
     near = world.dense.search(vectors[asked], n, pool)
     out = np.full((len(vectors), near.shape[1]), -1, np.int32)
     out[asked] = near
@@ -194,6 +200,7 @@ def retrieve(world: World, block: Block, near: Near, policy: Policy) -> Candidat
     if plain and world.catalogue.rows:
         found, source = _generate(world, block, np.array(plain), near, neighbours, lexical, policy)
         rows[plain, :c], sources[plain, :c] = found, source
+    many = (rows >= 0).sum(axis=1).tolist()
     for at, query in enumerate(block.queries):
         if query.candidates is not None:
             chosen = _named(world, query)
@@ -201,7 +208,7 @@ def retrieve(world: World, block: Block, near: Near, policy: Policy) -> Candidat
         elif query.constraints:
             chosen, source = _conditioned(world, block, at, neighbours, lexical[at], policy)
             rows[at, : len(chosen)], sources[at, : len(chosen)] = chosen, source
-        elif world.catalogue.rows and (rows[at] >= 0).sum() < max(query.k, 1):
+        elif world.catalogue.rows and many[at] < max(query.k, 1):
             _fill(world, query, policy, rows[at], sources[at])
     scores = np.zeros((b, width), np.float32)
     for at, score in enumerate(lexical):
@@ -235,38 +242,41 @@ def _generate(
     its source."""
     parts: list[tuple[str, Ints]] = []
     b, catalogue = len(at), world.catalogue
-    found = np.full((b, PLACES["lexical"]), -1, np.int32)
-    for place, query in enumerate(at):
+    by_words = np.full((b, PLACES["lexical"]), -1, np.int32)
+    for line, query in enumerate(at.tolist()):
         score = lexical[query]
         if score is not None:
             best = world.best(score, world.offered & (score > 0), PLACES["lexical"])
-            found[place, : len(best)] = best
-    parts.append(("lexical", found))
+            by_words[line, : len(best)] = best
+    parts.append(("lexical", by_words))
     parts.append(("words", near.words[at]))
-    parts.append(("session", _top_neighbours(world, neighbours, neighbours.last, at, PLACES["session"])))
-    parts.append(("together", _top_neighbours(world, neighbours, neighbours.weights, at, PLACES["together"])))
+    whole = len(block.queries)
+    parts.append(("session", _top_neighbours(world, neighbours, neighbours.last, whole, PLACES["session"])[at]))
+    parts.append(("together", _top_neighbours(world, neighbours, neighbours.weights, whole, PLACES["together"])[at]))
     parts.append(("next", near.next[at]))
     parts.append(("general", _general(world, block, at)))
-    for name, shared in (("trending", world.trending), ("new", world.newest)):
-        rows = shared[: PLACES[name]]
-        parts.append((name, np.broadcast_to(rows, (b, len(rows)))))
+    parts.append(("trending", world.trending[: PLACES["trending"]]))
+    parts.append(("new", world.newest[: PLACES["new"]]))
     parts.append(("category", _of_categories(world, block, at)))
     parts.append(("similar", near.taste[at]))
-    popular = world.popular[: max(20, policy.candidates // 4)]
-    parts.append(("popular", np.broadcast_to(popular, (b, len(popular)))))
+    parts.append(("popular", world.popular[: max(20, policy.candidates // 4)]))
 
-    rows = np.concatenate([p for _, p in parts], axis=1)
-    sources = np.concatenate([np.full(p.shape[1], CODE[name], np.uint8) for name, p in parts])
+    width = sum(found.shape[-1] for _, found in parts)
+    rows, sources, end = np.empty((b, width), np.int32), np.empty(width, np.uint8), 0
+    for name, found in parts:
+        place = slice(end, end := end + found.shape[-1])
+        rows[:, place], sources[place] = found, CODE[name]
     ok = _first_of_each(rows) & _offerable(world, block, at, rows)
-    out: list[Ints] = [kept_out(block.queries[q], policy) for q in at]  # type: ignore[misc]
-    codes = np.concatenate([k | (np.uint64(i) << _KEY) for i, k in enumerate(out)]) if out else np.zeros(0, np.uint64)
+    out = [kept_out(block.queries[q], policy) for q in at]
+    own = np.arange(b, dtype=np.uint64) << _KEY
+    codes = np.concatenate(out) | own.repeat([len(keys) for keys in out])
     if len(codes):
         codes.sort()
-        mine = catalogue.keys[np.maximum(rows, 0)] | (np.arange(b, dtype=np.uint64) << _KEY)[:, None]
-        ok &= codes[np.minimum(np.searchsorted(codes, mine), len(codes) - 1)] != mine
-    first = np.argsort(~ok, axis=1, kind="stable")[:, : policy.candidates]
-    line = np.arange(b)[:, None]
-    result = np.where(ok[line, first], rows[line, first], -1).astype(np.int32)
+        mine = catalogue.keys.take(rows, mode="clip") | own[:, None]
+        ok &= codes.take(codes.searchsorted(mine), mode="clip") != mine
+    first = (~ok).argsort(axis=1, kind="stable")[:, : policy.candidates]
+    own_line = np.arange(b)[:, None]
+    result = np.where(ok[own_line, first], rows[own_line, first], np.int32(-1))
     source = sources[first]
     short = policy.candidates - result.shape[1]
     if short > 0:
@@ -277,7 +287,7 @@ def _generate(
 
 def _first_of_each(rows: Ints) -> npt.NDArray[np.bool_]:
     """bool like `rows`: true where a row stands for the first time in its line (and is no padding)."""
-    order = np.argsort(rows, axis=1, kind="stable")
+    order = rows.argsort(axis=1, kind="stable")
     line = np.arange(len(rows))[:, None]
     ordered = rows[line, order]
     first = ordered >= 0
@@ -288,41 +298,37 @@ def _first_of_each(rows: Ints) -> npt.NDArray[np.bool_]:
 
 
 def _offerable(world: World, block: Block, at: npt.NDArray[np.int64], rows: Ints) -> npt.NDArray[np.bool_]:
-    safe = np.maximum(rows, 0)
     asked = np.fromiter((block.queries[q].asked for q in at), bool, len(at))
-    ok = world.offered[safe] & (asked[:, None] | ~world.catalogue.help[safe])
-    return ok & (world.catalogue.expires[safe] > block.now[at][:, None])
+    ok = world.shop.take(rows, mode="clip")
+    if asked.any():
+        ok |= asked[:, None] & world.offered.take(rows, mode="clip")
+    now = block.now[at]
+    if world.first_expiry <= now.max():
+        ok &= world.catalogue.expires.take(rows, mode="clip") > now[:, None]
+    return ok
 
 
-def _top_neighbours(world: World, neighbours: Neighbours, weights: Floats, at: npt.NDArray[np.int64], n: int) -> Ints:
+def _top_neighbours(world: World, neighbours: Neighbours, weights: Floats, b: int, n: int) -> Ints:
     """[b, n]: rows of the heaviest neighbours by `weights` (one a code of `neighbours`), ties by item_id."""
-    out = np.full((len(at), n), -1, np.int32)
-    used = np.flatnonzero(weights > 0)
+    out = np.full((b, n), -1, np.int32)
+    used = ((weights > 0) & (neighbours.rows >= 0)).nonzero()[0]
     if not len(used):
         return out
-    codes = neighbours.codes[used]
-    query = (codes >> _KEY).astype(np.int64)
-    rows = world.catalogue.rows_of_keys(codes & np.uint64((1 << 48) - 1))
-    known = rows >= 0
-    query, rows = query[known], rows[known]
+    query, rows = (neighbours.codes[used] >> _KEY).astype(np.int64), neighbours.rows[used]
     # one number a neighbour sorts by query, then falling weight, then item_id
-    steps = np.minimum(np.round(weights[used][known].astype(np.float64) * 1e4), (1 << 28) - 1).astype(np.int64)
+    steps = np.minimum(np.rint(weights[used].astype(np.float64) * 1e4), (1 << 28) - 1).astype(np.int64)
     rank = (query << 52) | (((1 << 28) - 1 - steps) << 24) | world.catalogue.order[rows]
-    order = np.argsort(rank)
-    query, rows = query[order], rows[order]
-    starts = np.searchsorted(query, np.arange(query.max(initial=-1) + 2))
-    place = np.arange(len(query)) - starts[query]
-    where = np.full(int(max(query.max(initial=-1), at.max())) + 1, -1)
-    where[at] = np.arange(len(at))
-    keep = (place < n) & (where[query] >= 0)
-    out[where[query[keep]], place[keep]] = rows[keep]
+    rows = rows[rank.argsort()]  # queries stand in order before and after
+    place = np.arange(len(query)) - query.searchsorted(np.arange(b))[query]
+    best = (place < n).nonzero()[0]
+    out[query[best], place[best]] = rows[best]
     return out
 
 
 def _general(world: World, block: Block, at: npt.NDArray[np.int64]) -> Ints:
     """[b, places]: the best by what is the same for everybody, as the ranker weighs it for the moment of each query."""
     best = np.full((len(at), PLACES["general"]), -1, np.int32)
-    for line, context in enumerate(context_of(block)[at]):
+    for line, context in enumerate(block.context[at]):
         rows = world.best_in_general(context.tobytes())[: PLACES["general"]]
         best[line, : len(rows)] = rows
     return best
@@ -332,17 +338,19 @@ def _of_categories(world: World, block: Block, at: npt.NDArray[np.int64]) -> Int
     """[b, places]: the best of the two categories that the user's evidence weighs most."""
     n = PLACES["category"] // 2
     out = np.full((len(at), 2 * n), -1, np.int32)
-    rows, weights = block.rows[at], block.evidence.weights[at]
-    first = np.where((rows >= 0) & (weights > 0), world.catalogue.categories[np.maximum(rows, 0), 0], -1)
-    for place in range(len(at)):
-        known = first[place] >= 0
-        if known.any():
-            total = np.bincount(first[place][known], weights[place][known])
-            names = world.catalogue.category_names.all
-            top = sorted(np.flatnonzero(total), key=lambda c: (-round(float(total[c]), 4), names[c]))[:2]
-            for half, category in enumerate(top):
-                best = world.best_in_category(int(category), n)[:n]
-                out[place, half * n : half * n + len(best)] = best
+    weights = block.evidence.weights[at]
+    first = world.catalogue.categories[:, 0].take(block.rows[at], mode="clip")
+    line, place = (block.liked[at] & (block.rows[at] >= 0) & (first >= 0)).nonzero()
+    names = world.catalogue.category_names.all
+    total = np.bincount(line * len(names) + first[line, place], weights[line, place])
+    liked: list[list[tuple[float, str, int]]] = [[] for _ in at]
+    for code in total.nonzero()[0].tolist():
+        query, category = divmod(code, len(names))
+        liked[query].append((-round(float(total[code]), 4), names[category], category))
+    for query, choice in enumerate(liked):
+        for half, (_, _, category) in enumerate(sorted(choice)[:2]):
+            best = world.best_in_category(category, n)[:n]
+            out[query, half * n : half * n + len(best)] = best
     return out
 
 

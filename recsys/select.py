@@ -55,14 +55,14 @@ def select(
     world: World, rows: Ints, scores: Doubles, ks: npt.NDArray[np.int64], seeds: npt.NDArray[np.uint64], policy: Policy
 ) -> Slates:
     """Slates for candidate rows [B, C] (-1 padded) with their scores; ks [B] positions wanted."""
-    b = len(rows)
-    out = Slates(
-        np.full((b, int(ks.max())), -1, np.int32), np.zeros((b, int(ks.max()))), np.zeros((b, int(ks.max())), np.uint8)
-    )
+    b, steps = len(rows), int(ks.max())
+    out = Slates(np.full((b, steps), -1, np.int32), np.zeros((b, steps)), np.zeros((b, steps), np.uint8))
     least = 0
     for most, size in POOLS:
-        at = np.flatnonzero((ks > least) & (ks <= most))
+        at = ((ks > least) & (ks <= most)).nonzero()[0]
         least = most
+        if len(at) == b:  # as a rule they all want the same
+            return Slates(*_greedy(world, rows, scores, ks, seeds, size, policy))
         if len(at):
             chosen, propensities, moved = _greedy(world, rows[at], scores[at], ks[at], seeds[at], size, policy)
             n = chosen.shape[1]
@@ -76,36 +76,34 @@ def _greedy(
 ) -> tuple[Ints, Doubles, npt.NDArray[np.uint8]]:  # fmt: skip
     b = len(rows)
     line = np.arange(b)[:, None]
-    ids = world.catalogue.order[np.maximum(rows, 0)] if world.catalogue.rows else np.zeros(rows.shape, np.int32)
+    ids = world.catalogue.order.take(rows, mode="clip") if world.catalogue.rows else np.zeros(rows.shape, np.int32)
     order = np.lexsort((ids, np.where(rows >= 0, -scores, np.inf)), axis=1)[:, :size]
-    if order.shape[1] < size:
-        order = np.pad(order, ((0, 0), (0, size - order.shape[1])))
-        usable = np.arange(size) < rows.shape[1]
-    else:
-        usable = np.ones(size, bool)
     pool = rows[line, order]
-    left = (pool >= 0) & usable
-    score = np.where(left, scores[line, order], -np.inf)
-    top = score[:, 0]
-    low = np.where(left, score, np.inf).min(axis=1)
-    scale = np.where(left.any(axis=1), np.maximum(top - low, 1e-6), 1.0) * policy.diversity
+    score = np.where(pool >= 0, scores[line, order], -np.inf)
+    if order.shape[1] < size:
+        short = ((0, 0), (0, size - order.shape[1]))
+        order, pool = np.pad(order, short), np.pad(pool, short, constant_values=-1)
+        score = np.pad(score, short, constant_values=-np.inf)
+    many = (pool >= 0).sum(axis=1)  # they stand in front
+    low = score[line[:, 0], np.maximum(many, 1) - 1]
+    with np.errstate(invalid="ignore"):
+        scale = np.where(many > 0, np.maximum(score[:, 0] - low, 1e-6), 1.0) * policy.diversity
     takes, explored = _walk(score, scale, _nearness(world, pool) if policy.diversity > 0 else None, ks, seeds, policy)
-    steps = takes.shape[1]
-    active = np.arange(steps) < np.minimum(ks, left.sum(axis=1))[:, None]
+    place = np.arange(takes.shape[1])
+    active = place < np.minimum(ks, many)[:, None]
     got = score[line, takes]
-    before = np.tril(np.ones((steps, steps), bool), -1)  # [position, positions above]
     # how many of those left stand before the taken one in score order: all were, but for the ones above
-    ahead = takes - ((takes[:, None, :] < takes[:, :, None]) & before).sum(axis=2)
-    higher = np.concatenate([np.full((b, 1), np.inf), got[:, :-1]], axis=1)
-    moved = np.where((ahead > 0) | (got > higher), np.where(explored, 2, 1), 0)
-    propensities = np.ones((b, steps))
+    ahead = takes - ((takes[:, None, :] < takes[:, :, None]) & (place < place[:, None])).sum(axis=2)
+    moved = ahead > 0
+    moved[:, 1:] |= got[:, 1:] > got[:, :-1]
+    propensities = np.ones(takes.shape)
     if policy.exploration > 0:
-        e, m = policy.exploration, np.minimum(left.sum(axis=1)[:, None] - np.arange(steps), policy.exploration_pool)
+        e, m = policy.exploration, np.minimum(many[:, None] - place, policy.exploration_pool)
         propensities = np.where(explored, 0, 1 - e) + np.where(ahead < m, e / np.maximum(m, 1), 0)
     return (
         np.where(active, order[line, takes], -1).astype(np.int32),
         np.where(active, propensities, 0),
-        np.where(active, moved, 0).astype(np.uint8),
+        np.where(active & moved, np.where(explored, np.uint8(2), np.uint8(1)), np.uint8(0)),
     )
 
 
@@ -119,15 +117,17 @@ def _walk(
     line, steps = np.arange(b), int(ks.max())
     takes, other = np.zeros((b, steps), np.int64), np.zeros((b, steps), bool)
     left, nearest, value = score.copy(), np.zeros((b, size)), np.empty((b, size))
+    if near is not None:
+        near *= scale[:, None, None]
     drawn = draws(seeds, 2 * steps)
     explores = drawn[:, ::2] < policy.exploration
+    exploring = set(explores.nonzero()[1].tolist())
     for step in range(steps):
-        np.round(np.subtract(left, nearest, out=value), 5, out=value)
-        best = value.argmax(axis=1)
-        if explores[:, step].any():
+        best = np.subtract(left, nearest, out=value).round(5, out=value).argmax(axis=1)
+        if step in exploring:
             take = best.copy()
-            for at in np.flatnonzero(explores[:, step]).tolist():
-                places = np.flatnonzero(left[at] > -np.inf)
+            for at in explores[:, step].nonzero()[0].tolist():
+                places = (left[at] > -np.inf).nonzero()[0]
                 m = min(len(places), policy.exploration_pool)
                 if m:
                     take[at] = places[int(drawn[at, 2 * step + 1] * m)]
@@ -135,7 +135,7 @@ def _walk(
         takes[:, step] = best
         left[line, best] = -np.inf
         if near is not None:
-            np.maximum(nearest, near[line, best] * scale[:, None], out=nearest)
+            np.maximum(nearest, near[line, best], out=nearest)
     return takes, other
 
 
@@ -145,8 +145,11 @@ def _nearness(world: World, pool: Ints) -> Doubles:
         return np.zeros((*pool.shape, pool.shape[1]))
     safe = np.maximum(pool, 0)
     if world.dense.dim:
-        vectors = world.dense.vectors[safe] * (world.dense.has[safe] & (pool >= 0))[:, :, None]
-        near: Doubles = np.round(np.clip(np.matmul(vectors, vectors.transpose(0, 2, 1)), 0, 1).astype(np.float64), 4)
-        return near
+        vectors, there = world.dense.vectors[safe], world.dense.has[safe] & (pool >= 0)
+        if not there.all():
+            vectors *= there[:, :, None]
+        cosines = np.matmul(vectors, vectors.transpose(0, 2, 1))
+        near: Doubles = cosines.clip(0, 1, out=cosines).astype(np.float64)
+        return near.round(4, out=near)
     kind = world.catalogue.categories[safe, 0]
     return ((kind[:, :, None] == kind[:, None, :]) & (kind >= 0)[:, :, None]).astype(np.float64)

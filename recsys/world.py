@@ -125,7 +125,16 @@ class World:
         """The same World with other models."""
         world = replace(self, ranker=ranker, sequence=sequence, release_id=release_id, canary=canary)
         kept = ["_counted", "weights", "popularity", "age_days", "shared_features", "price_level", "popular"]
-        kept += ["trending", "newest", "by_popularity", "whole_items", "offered", "shop", "catalogue_version"]
+        kept += [
+            "trending",
+            "newest",
+            "by_popularity",
+            "whole_items",
+            "offered",
+            "shop",
+            "first_expiry",
+            "catalogue_version",
+        ]
         if sequence is not None and self.sequence is not None and sequence.into is self.sequence.into:
             kept += ["sequence_items", "sequence_pool"]  # at most the user side is another
         old, new = self._sequence_of_canary, world._sequence_of_canary
@@ -235,6 +244,11 @@ class World:
         return self.offered & ~self.catalogue.help
 
     @cached_property
+    def first_expiry(self) -> int:
+        """ms: until then nothing that is offered expires."""
+        return int(self.catalogue.expires.min(where=self.offered, initial=NEVER))
+
+    @cached_property
     def popular(self) -> Ints:
         """The TRENDING rows of the month, items that nobody touched behind the others."""
         return self.best(self.popularity[:, 2] + self.popularity[:, 3], self.shop, TRENDING)
@@ -334,7 +348,7 @@ class World:
 
     def best_in_general(self, context: bytes) -> Ints:
         """int32[<= TRENDING]: the best shop rows by the features that are the same for everybody, as the ranker weighs
-        them at a moment (`recsys.query.context_of`, its float32 as bytes)."""
+        them at a moment (`recsys.query.Block.context`, its float32 as bytes)."""
         found = self._in_general.get(context)
         if found is None:
             weights = self.ranker.weights_at(np.frombuffer(context, np.float32))[PLACES]

@@ -114,7 +114,7 @@ class DenseIndex:
         if self.main is not None:
             n = min(k, len(self.main_rows))
             sims, ids = _search(self.main, queries, n, pool)
-            parts_rows.append(np.where(ids >= 0, self.main_rows[ids], -1))
+            parts_rows.append(np.where(ids >= 0, self.main_rows[ids], np.int32(-1)))
             parts_sims.append(np.where(ids >= 0, sims, -np.inf))
         if len(self.tail_rows):
             sims = _tail_similarities(queries, self.vectors[self.tail_rows])
@@ -122,11 +122,11 @@ class DenseIndex:
             parts_sims.append(sims)
         if not parts_rows:
             return np.full((len(queries), 0), -1, np.int32)
+        if not len(self.tail_rows):
+            return parts_rows[0]
         rows, sims = np.concatenate(parts_rows, 1), np.concatenate(parts_sims, 1)
-        if len(self.tail_rows):
-            best = np.argsort(-sims, axis=1, kind="stable")[:, :k]
-            rows = np.take_along_axis(rows, best, 1)
-        return rows.astype(np.int32)
+        best = np.argsort(-sims, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(rows, best, 1)
 
 
 def _tail_similarities(queries: Floats, tail: Floats) -> Floats:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from recsys.actions import weigh
 from recsys.fold import event_seconds, fold_forget, fold_interaction, touch_session
 from recsys.policy import Policy
-from recsys.query import Query, block_of, context_of
+from recsys.query import Query, block_of
 from recsys.recommend import BLOCK
 from recsys.retrieve import retrieve, search
 from recsys.score import features_of, tastes_of
@@ -156,7 +156,7 @@ def choices_of(world: World, moments: Sequence[Moment], policy: Policy, weights:
         who = np.array([user_hash(m.query.user.user_id) for m in some], np.uint64)[fair]
         found.append(
             Choices(
-                x[fair], context_of(block)[fair], there[fair], many[fair], hits.argmax(axis=1)[fair], users=who,
+                x[fair], block.context[fair], there[fair], many[fair], hits.argmax(axis=1)[fair], users=who,
                 alike=alike[fair],
             )
         )  # fmt: skip

@@ -7,7 +7,7 @@ import numpy as np
 from recsys.actions import code_weights
 from recsys.features import FEATURES
 from recsys.policy import Policy
-from recsys.query import Query, block_of, context_of
+from recsys.query import Query, block_of
 from recsys.retrieve import retrieve, search
 from recsys.score import features_of, tastes_of
 
@@ -45,7 +45,7 @@ def test_a_score_is_the_sum_of_its_features_contributions_and_reasons_are_among_
     block = block_of(world, [query], policy, code_weights(policy))
     candidates = retrieve(world, block, search(world, block, policy), policy)
     x = features_of(world, block, candidates, tastes_of(world, block))
-    parts = world.ranker.contributions(x, context_of(block))[0]
+    parts = world.ranker.contributions(x, block.context)[0]
     at = {world.catalogue.items[r].item_id: n for n, r in enumerate(candidates.rows[0]) if r >= 0}
     for item in made["items"]:
         mine = parts[at[item["item_id"]]]
