@@ -38,12 +38,12 @@ def _parts(result: Result) -> list[RenderableType]:
         return [Text(result.skipped, "yellow")]
     parts: list[RenderableType] = []
     for against in dict.fromkeys(one.against for one in result.comparisons):
-        table = _table("measure", "unit", "ours", against, "ratio", "min - max", "aim")
+        table = _table("measure", "unit", "ours", against, "ratio", "min-max", "aim")
         for one in (one for one in result.comparisons if one.against == against):
             ratios = one.ratios
             table.add_row(
                 one.measure, one.unit, _number(median(one.ours)), _number(median(one.baseline)),
-                f"{median(ratios):.2f}", f"{min(ratios):.2f} - {max(ratios):.2f}", _aim(one.aim, median(ratios)),
+                f"{median(ratios):.2f}", f"{min(ratios):.2f}-{max(ratios):.2f}", _aim(one.aim, median(ratios)),
             )  # fmt: skip
         parts.append(table)
     if result.figures:
@@ -66,12 +66,13 @@ def _parts(result: Result) -> list[RenderableType]:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE, pad_edge=False)
+    table = Table(box=box.SIMPLE, pad_edge=False, collapse_padding=True)
     for column in columns:
         words = column in ("measure", "figure", "unit", "aim")
         long = column in ("measure", "figure")
         justify: Literal["left", "right"] = "left" if words else "right"
-        table.add_column(column, justify=justify, no_wrap=not long, min_width=16 if long else None)
+        heading = column if long else column.replace(" ", "\n")  # so that a terminal of 80 columns holds them all
+        table.add_column(heading, justify=justify, no_wrap=not long, min_width=16 if long else None)
     return table
 
 
