@@ -124,17 +124,24 @@ class Supervisor:
 
     # --------------------------------------------------------------------------------------------------------
 
-    def _plan(self) -> list[Member]:
+    @property
+    def _console_port_demanded(self) -> bool:
+        return "console_port" in self._given.model_fields_set
+
+    def _console_command(self) -> Sequence[str]:
         port = ports.choose(
             self._settings.console_port,
-            demanded="console_port" in self._given.model_fields_set,
+            demanded=self._console_port_demanded,
             service="the console",
             setting="HEADWATER_CONSOLE_PORT",
         )
+        return self._command("console", port)
+
+    def _plan(self) -> list[Member]:
         names = ["encoder", *(["learner"] if self._learner else [])]
         workers = [Member("worker", f"worker-{i}", self._command("worker", 0)) for i in range(self._settings.workers)]
         others = [Member(name, name, self._command(name, 0)) for name in names]
-        return [*others, *workers, Member("console", "console", self._command("console", port))]
+        return [*others, *workers, Member("console", "console", self._console_command())]
 
     def _environment(self, member: Member) -> dict[str, str]:
         settings = self._settings
@@ -151,6 +158,8 @@ class Supervisor:
         return {**os.environ, **added}
 
     def _start(self, member: Member) -> None:
+        if member.role == "console" and member.deaths and not self._console_port_demanded:
+            member.command = self._console_command()  # another process may have been quicker at the port
         # a role's stdout joins its stderr: our own stdout holds the one line of data
         member.process = child.spawn(member.command, log=sys.stderr.buffer, env=self._environment(member))
         member.started = time.monotonic()

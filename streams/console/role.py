@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -37,6 +38,7 @@ from streams.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+NO_PORT = 2  # exit status
 TICK_S = 1.0
 LIVE_WITHIN_S = 15.0
 RECENT_EVERY_S = 1.5
@@ -47,7 +49,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 def run(settings: Settings, port: int) -> None:
     """Serves until SIGTERM or SIGINT. `port` 0: any free one.
 
-    Raises NotConnected when the settings name no Kafka or Redis, and OSError when the port is taken.
+    Raises NotConnected when the settings name no Kafka or Redis; ends the process where the port is taken.
     """
     logs.configure(settings.log_level, settings.log_format, role="console")
     if settings.kafka_bootstrap_servers is None or settings.redis_url is None:
@@ -55,7 +57,12 @@ def run(settings: Settings, port: int) -> None:
             "The console needs HEADWATER_KAFKA_BOOTSTRAP_SERVERS and HEADWATER_REDIS_URL; `headwater up` sets both."
         )
     redis_url = settings.redis_url.get_secret_value()
-    with listening(settings.host, port) as sock:
+    try:
+        own = listening(settings.host, port)
+    except OSError as error:
+        log.error("console.no_port", host=settings.host, port=port, reason=f"{error.strerror}: choose another --port")
+        sys.exit(NO_PORT)
+    with own as sock:
         host, own_port = sock.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{own_port}"
         # uvicorn raises the signal again once it has stopped: a stop that was asked for is a success

@@ -3,6 +3,7 @@ pytest."""
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -16,6 +17,13 @@ folder = Path(os.environ["STUB_FOLDER"])
 if os.environ.get("STUB_DIES") == role:
     print(f"{role} cannot go on", file=sys.stderr)
     sys.exit(3)
+if os.environ.get("STUB_ROBBED") == role and not (folder / "thief").exists():
+    hold = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); print(flush=True); time.sleep(60)"
+    thief = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE)
+    assert thief.stdout
+    assert thief.stdout.readline()
+    (folder / "thief").write_text(str(thief.pid))
+    sys.exit(2)
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 print(f"{role} says something on its stdout", flush=True)

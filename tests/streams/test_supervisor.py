@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -191,6 +192,31 @@ def test_services_are_started_guarded_and_brought_back(up, tmp_path):
     os.kill(broker, signal.SIGKILL)
     eventually(lambda: "service.restarted" in first.errors.read_text(), "the broker restarted")
     assert first.stop() == 0
+
+
+def test_a_console_whose_port_somebody_took_first_starts_on_another(up, own, tmp_path):
+    """Between the choice of a port and the console's own start lie seconds, in which another `up` may choose, too."""
+    headwater = up(**own, STUB_ROBBED="console")
+    try:
+        line = headwater.line()
+        assert "role.died" in headwater.errors.read_text()
+        assert httpx.get(f"{line['console']}/readyz").status_code == 200
+        assert headwater.stop() == 0
+    finally:
+        os.kill(int((tmp_path / "thief").read_text()), signal.SIGKILL)
+
+
+def test_a_console_that_cannot_have_its_port_says_so_in_a_line(own):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "streams.cli", "console", "--port", port]
+        ended = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE_S, env={**os.environ, **own}, check=False
+        )
+    assert ended.returncode == 2
+    assert "choose another --port" in ended.stderr
+    assert port in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_stop_during_the_start_ends_cleanly(up, tmp_path):
