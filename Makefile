@@ -26,9 +26,9 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-# Two at a time: many tests wait for a broker or for a process to start. Each of the two has a Kafka and a Redis.
+# Two files at a time: many tests wait for a broker or for a process to start. Each side has a Kafka and a Redis.
 test: lint
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 bench: setup
 	@$(BIN)/headwater bench

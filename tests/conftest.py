@@ -22,14 +22,6 @@ if os.environ.get("CI"):
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share something of their module stay together where several processes run them."""
-    for item in items:
-        fixtures = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009
-        if any(one.scope in ("class", "module", "package") for found in fixtures for one in found):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
-
-
 @pytest.fixture(scope="session")
 def jar_cache() -> Path:
     """Where Kafka's jars are kept between runs."""
