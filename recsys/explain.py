@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from recsys.actions import ACTIONS, PAST_TENSE
 from recsys.dialogue.naming import shown_category
-from recsys.features import FEATURES, GROUPS, INDEX
+from recsys.features import FEATURES, GROUPS, INDEX, side_by_side
 from recsys.policy import Policy
 from recsys.query import Block
 from recsys.retrieve import Neighbours
@@ -33,8 +33,7 @@ _PERIODS = {
     "zh": ("今天", "本周", "本月", "本季度", "今年", "一直以来"),
 }
 _POPULARITY = tuple(f"popularity_{window}" for window in ("day", "week", "month", "quarter", "year", "ever"))
-_SHARES = slice(INDEX["popularity_day"], INDEX["popularity_ever"] + 1)  # in the order of _POPULARITY
-_LOGS = slice(INDEX["popularity_day_log"], INDEX["popularity_ever_log"] + 1)
+_SHARES, _LOGS = side_by_side(*_POPULARITY), side_by_side(*(f"{name}_log" for name in _POPULARITY))
 _TOGETHER, _SIMILAR, _POPULAR = (GROUPS.index(name) for name in ("together", "similar", "popular"))
 _CATEGORY, _BRAND, _YOUNG = (GROUPS.index(name) for name in ("category", "brand", "young"))
 _FRESH = 0.25

@@ -95,3 +95,11 @@ that hold, so a learnt ranking leans on other things for a stranger than for a r
 # fmt: on
 INDEX = {feature.name: at for at, feature in enumerate(FEATURES)}
 GROUPS = tuple(dict.fromkeys(feature.group for feature in FEATURES))
+
+
+def side_by_side(*names: str) -> slice:
+    """The columns of features that stand next to each other in this order. Raises ValueError where they do not."""
+    first = INDEX[names[0]]
+    if [INDEX[name] for name in names] != list(range(first, first + len(names))):
+        raise ValueError(f"{', '.join(names)} do not stand side by side in FEATURES")
+    return slice(first, first + len(names))

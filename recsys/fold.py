@@ -115,12 +115,11 @@ def fold_interaction(user: User, event: Interaction, ts_s: int, code: int, weigh
 def _into_history(history: bytes, packed: int, ts_s: int) -> bytes:
     """An item stands in history once, with its latest action; the oldest item falls off the end."""
     key = (packed & KEY_MASK).to_bytes(6, "little")
-    if key in history:
-        at = history.find(key)
-        while at > 0 and at % 8:  # it began inside of another row
-            at = history.find(key, at + 1)
-        if at >= 0:
-            history = history[:at] + history[at + 8 :]
+    at = history.find(key)
+    while at > 0 and at % 8:  # it began inside of another row
+        at = history.find(key, at + 1)
+    if at >= 0:
+        history = history[:at] + history[at + 8 :]
     steps = (ts_s - EPOCH_2000_S) // HISTORY_STEP_S
     if not 0 <= steps <= _HISTORY_LATEST:
         steps = 0 if steps < 0 else _HISTORY_LATEST

@@ -18,6 +18,7 @@ from recsys.policy import Policy
 from recsys.query import Block, Query, kept_out
 from recsys.sequence import LENGTH
 from recsys.text import terms
+from recsys.user import KEY_MASK
 from recsys.world import World
 
 Floats = npt.NDArray[np.float32]
@@ -38,7 +39,7 @@ PLACES = {
 }  # fmt: skip
 _ALL_AT_ONCE = 20_000
 _DOUBT = 5.0  # so much weight an item needs before its shares are believed
-_KEY, _KEY_MASK = np.uint64(48), np.uint64((1 << 48) - 1)
+_KEY, _KEY_MASK = np.uint64(48), np.uint64(KEY_MASK)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features import FEATURES, INDEX
+from recsys.features import FEATURES, INDEX, side_by_side
 from recsys.query import Block
 from recsys.retrieve import Candidates
 from recsys.shared import PLACES
@@ -21,7 +21,10 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 NEW_HALF_LIFE_MS = 14 * 86_400_000
 CATEGORY_STATEMENT = "category:"
-_COMPANY = slice(INDEX["covisitation"], INDEX["covisitation_lift"] + 1)
+_COMPANY = side_by_side(
+    "covisitation", "covisitation_last", "covisitation_log", "covisitation_last_log", "covisitation_share",
+    "covisitation_lift",
+)  # fmt: skip
 _COMPANY_UNITS = np.array([1, 1, 0.05, 0.05, 1e-4, 1e-3], np.float32)
 _COMPANY_SCALES = np.array([4, 4, 8, 8, 8, 6], np.float32)
 _KEY = np.uint64(48)

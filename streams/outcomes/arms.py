@@ -83,7 +83,7 @@ def report_of(outcomes: Outcomes, shares: Mapping[str, float] | None, level: flo
 
 def _duels(outcomes: Outcomes, sound: Any) -> list[Duel]:
     found = []
-    for pair, (first, second) in enumerate(outcomes.pair_names):
+    for (first, second), pair in sorted((names, number) for number, names in enumerate(outcomes.pair_names)):
         at = sound & (outcomes.pairs == pair)
         if not at.any():
             continue

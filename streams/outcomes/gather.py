@@ -161,14 +161,15 @@ class Gatherer:
         if keep is not None:
             names = np.array([keep(name) for name in self._arms], bool)
             chosen &= names[np.asarray(self._rec_arm, np.int64)]
-        rec_ids, user_names = list(self._rec_of), list(self._users)
-        at = np.array(
-            sorted(np.flatnonzero(chosen).tolist(), key=lambda n: (user_names[users[n]], rec_ids[n])), np.int64
+        rec_ids, names_of_users = list(self._rec_of), list(self._users)
+        order_of_user = np.empty(len(names_of_users), np.int64)
+        order_of_user[sorted(range(len(names_of_users)), key=names_of_users.__getitem__)] = np.arange(
+            len(names_of_users)
         )
-        order_of_name = np.empty(len(user_names), np.int64)
-        order_of_name[sorted(range(len(user_names)), key=user_names.__getitem__)] = np.arange(len(user_names))
+        users = order_of_user[users]
+        at = np.array(sorted(np.flatnonzero(chosen).tolist(), key=lambda n: (users[n], rec_ids[n])), np.int64)
         return Outcomes(
-            Logged(order_of_name[users[at]], items[at], rewards[at], shares[at]),
+            Logged(users[at], items[at], rewards[at], shares[at]),
             [rec_ids[n] for n in at],
             np.asarray(self._rec_arm, np.int64)[at], list(self._arms), teams[at],
             np.asarray(self._rec_pair, np.int64)[at],

@@ -102,12 +102,15 @@ class Pace:
 
 def record_of(row: Row, kind: Kind, max_bytes: int) -> tuple[bytes | None, int | None, Malformed | None]:
     """(key, ts in ms of an event, what is wrong) of a row that could be read."""
-    key = record_key(row.value, kind)
     if kind == "items":
         item = decode_own_item(row.value, max_bytes)
-        return key, None, item if isinstance(item, Malformed) else None
+        if not isinstance(item, Malformed):
+            return item.item_id.encode(), None, None
+        return record_key(row.value, kind), None, item
     event = decode_own_event(row.value, max_bytes)
-    return (key, None, event) if isinstance(event, Malformed) else (key, event.ts, None)
+    if not isinstance(event, Malformed):
+        return event.user_id.encode(), event.ts, None
+    return record_key(row.value, kind), None, event
 
 
 def record_key(value: bytes, kind: Kind) -> bytes | None:
