@@ -273,7 +273,8 @@ class Supervisor:
             process.terminate()
         deadline = time.monotonic() + DRAIN_S
         for process in running:
-            if not child.stop(process, max(0.1, deadline - time.monotonic())):
+            # not asked a second time: it could come into the middle of what the first has begun
+            if not child.ended(process, max(0.1, deadline - time.monotonic())):
                 log.warning("role.killed", pid=process.pid, reason=f"it did not end within {DRAIN_S:.0f} s")
 
 

@@ -58,6 +58,11 @@ def stop(process: subprocess.Popen[bytes], timeout: float) -> bool:
     """Ask `process` to end, and kill it after `timeout` seconds. True if it ended by itself."""
     if process.poll() is None:
         process.terminate()
+    return ended(process, timeout)
+
+
+def ended(process: subprocess.Popen[bytes], timeout: float) -> bool:
+    """Wait for `process`, which was asked to end, and kill it after `timeout` seconds. True if it ended by itself."""
     try:
         process.wait(timeout)
     except subprocess.TimeoutExpired:

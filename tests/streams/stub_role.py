@@ -25,7 +25,15 @@ if os.environ.get("STUB_ROBBED") == role and not (folder / "thief").exists():
     (folder / "thief").write_text(str(thief.pid))
     sys.exit(2)
 stop = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: stop.set())
+
+
+def asked_to_stop(*_: object) -> None:
+    with (folder / f"{instance}.asked").open("a") as file:
+        file.write("once\n")
+    stop.set()
+
+
+signal.signal(signal.SIGTERM, asked_to_stop)
 print(f"{role} says something on its stdout", flush=True)
 with (
     HealthServer(os.environ.get("HEADWATER_HOST", "127.0.0.1"), port, checks=list) as health,

@@ -126,6 +126,7 @@ def test_own_services_are_used_and_only_the_roles_are_started(up, own, namespace
     assert headwater.process.stdout.read() == "", "stdout holds the one line and nothing of the roles"
     drained = {path.stem for path in tmp_path.glob("*.drained")}
     assert drained == {"encoder", "learner", "worker-0", "worker-1", "console"}
+    assert {path.read_text() for path in tmp_path.glob("*.asked")} == {"once\n"}, "nobody is asked twice"
     assert not (tmp_path / "data" / "running.json").exists()
 
 
