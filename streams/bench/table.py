@@ -47,7 +47,7 @@ def _parts(result: Result) -> list[RenderableType]:
             )  # fmt: skip
         parts.append(table)
     if result.figures:
-        table = _table("figure", "unit", "median", "min - max", "aim")
+        table = _table("figure", "unit", "median", "min-max", "aim")
         for figure in result.figures:
             found = figure.rounds
             table.add_row(
