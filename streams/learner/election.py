@@ -7,7 +7,9 @@ reads the partitions it needs, all of them, with a consumer of its own that belo
 
 Fencing. A process that was paused may believe it still leads. So before anything is published or a checkpoint
 is written, `confirm` commits an offset synchronously: the coordinator refuses a member that it has replaced
-or a generation that is over. What is sent right after it must arrive within SESSION_MS or not at all, which
+or a generation that is over. Such a refusal does not end a term: who leads is asked while another process joins, too,
+a moment before its own client has heard of the new generation, and goes on leading in it. A term ends when the client
+says that the partition is gone. What is sent right after it must arrive within SESSION_MS or not at all, which
 the producer sees to (`message.timeout.ms`). Transactions would close the rest of the gap in the broker; but
 their markers take offsets, and a reader that waits to see the last offset of a topic would wait for ever.
 What is left is harmless: a release names its sequence, and readers take only greater ones.
@@ -16,25 +18,13 @@ What is left is harmless: a release names its sequence, and readers take only gr
 from __future__ import annotations
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from schemas.topics import TOPICS
 from streams.kafka.clients import consumer
 from streams.settings import Settings
 
 SESSION_MS = 6000  # the least that brokers accept by default
-_AWAY = {
-    KafkaError._TRANSPORT,
-    KafkaError._ALL_BROKERS_DOWN,
-    KafkaError._TIMED_OUT,
-    KafkaError._TIMED_OUT_QUEUE,
-    KafkaError._WAIT_COORD,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.REQUEST_TIMED_OUT,
-    KafkaError.REBALANCE_IN_PROGRESS,
-}
 log = structlog.get_logger(__name__)
 
 
@@ -44,7 +34,8 @@ class Election:
     def __init__(self, settings: Settings, role: str) -> None:
         self._topic = TOPICS["releases"].full_name(settings.namespace)
         self._role = role
-        self._term = 0
+        self._asked = 0
+        self._held, self._gap = False, False
         self.leading = False
         self.joined = False
         """Whether the group has answered: this process leads, or it is known that another one does."""
@@ -61,21 +52,27 @@ class Election:
         self._member.subscribe([self._topic], on_assign=self._won, on_revoke=self._lost, on_lost=self._lost)
 
     def poll(self, timeout: float = 0.0) -> bool:
-        """Whether this process leads, after waiting up to `timeout` seconds for news."""
+        """Whether this process leads, after waiting up to `timeout` seconds for news.
+
+        Each term ends with a False: one that was lost and won anew in a single wait was another's in between.
+        """
+        self._gap = False
         message = self._member.poll(timeout)
         if message is not None and (error := message.error()) is not None:
             log.debug("election.error", role=self._role, error=str(error))
+        self.leading = self._held and not self._gap
         return self.leading
 
     def confirm(self) -> bool:
         """Whether the coordinator, asked now, still takes this process for the one that leads.
 
-        False also while no broker answers: then nothing may be published, and `leading` stays.
+        False also while no broker answers and while the group is being formed anew. Nothing may be published then, and
+        `leading` stays: `poll` hears whether the term is over.
         """
         if not self.leading:
             return False
-        self._term += 1
-        place = TopicPartition(self._topic, 0, self._term)
+        self._asked += 1
+        place = TopicPartition(self._topic, 0, self._asked)
         try:
             done = self._member.commit(offsets=[place], asynchronous=False)
             failed = next((p.error for p in done or () if p.error is not None), None)
@@ -83,9 +80,7 @@ class Election:
             failed = error.args[0]
         if failed is None:
             return True
-        if failed.code() not in _AWAY:
-            self.leading = False
-        log.warning("election.unconfirmed", role=self._role, error=str(failed), leading=self.leading)
+        log.warning("election.unconfirmed", role=self._role, error=str(failed))
         return False
 
     def committed(self, topic: str, partitions: list[int]) -> dict[int, int]:
@@ -107,11 +102,11 @@ class Election:
         member.incremental_assign(partitions)
         if partitions:
             member.pause(partitions)  # the releases themselves are read elsewhere
-            self.leading = True
+            self._held = True
             log.info("election.won", role=self._role)
 
     def _lost(self, member: Consumer, partitions: list[TopicPartition]) -> None:
         member.incremental_unassign(partitions)
         if partitions:
-            self.leading = False
+            self._held, self._gap = False, True
             log.info("election.lost", role=self._role)
