@@ -16,6 +16,7 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
+from recsys.compiled import REAL, WHOLE, dot, fills, kernel, reads
 from recsys.policy import Policy
 from recsys.world import World
 
@@ -24,6 +25,7 @@ POOLS = ((10, 40), (20, 64), (100, 256))
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
+_NO_KINDS = np.zeros(0, np.int32)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -57,99 +59,106 @@ def select(
     """Slates for candidate rows [B, C] (-1 padded) with their scores; ks [B] positions wanted."""
     b, steps = len(rows), int(ks.max())
     out = Slates(np.full((b, steps), -1, np.int32), np.zeros((b, steps)), np.zeros((b, steps), np.uint8))
+    catalogue, dense = world.catalogue, world.dense
+    if not catalogue.rows:
+        return out
+    kinds = np.ascontiguousarray(catalogue.categories[:, 0]) if not dense.dim else _NO_KINDS
+    drawn = draws(seeds, 2 * steps)
     least = 0
     for most, size in POOLS:
         at = ((ks > least) & (ks <= most)).nonzero()[0]
         least = most
-        if len(at) == b:  # as a rule they all want the same
-            return Slates(*_greedy(world, rows, scores, ks, seeds, size, policy))
-        if len(at):
-            chosen, propensities, moved = _greedy(world, rows[at], scores[at], ks[at], seeds[at], size, policy)
-            n = chosen.shape[1]
-            out.chosen[at, :n], out.propensities[at, :n], out.moved[at, :n] = chosen, propensities, moved
+        if not len(at):
+            continue
+        some = slice(None) if len(at) == b else at  # as a rule they all want the same
+        chosen, propensities, moved = out.chosen[some], out.propensities[some], out.moved[some]
+        _greedy(
+            rows[some], scores[some], catalogue.order, dense.vectors, dense.has, kinds, ks[some], drawn[some], size,
+            policy.diversity, policy.exploration, policy.exploration_pool, chosen, propensities, moved,
+        )  # fmt: skip
+        if some is at:
+            out.chosen[at], out.propensities[at], out.moved[at] = chosen, propensities, moved
     return out
 
 
+@kernel(
+    reads("int32", 2), reads("float64", 2), reads("int32"), reads("float32", 2), reads("bool"), reads("int32"),
+    reads("int64"), reads("float64", 2), WHOLE, REAL, REAL, WHOLE,
+    fills("int32", 2), fills("float64", 2), fills("uint8", 2),
+)  # fmt: skip
 def _greedy(
-    world: World, rows: Ints, scores: Doubles, ks: npt.NDArray[np.int64], seeds: npt.NDArray[np.uint64], size: int,
-    policy: Policy,
-) -> tuple[Ints, Doubles, npt.NDArray[np.uint8]]:  # fmt: skip
-    b = len(rows)
-    line = np.arange(b)[:, None]
-    ids = world.catalogue.order.take(rows, mode="clip") if world.catalogue.rows else np.zeros(rows.shape, np.int32)
-    order = np.lexsort((ids, np.where(rows >= 0, -scores, np.inf)), axis=1)[:, :size]
-    pool = rows[line, order]
-    score = np.where(pool >= 0, scores[line, order], -np.inf)
-    if order.shape[1] < size:
-        short = ((0, 0), (0, size - order.shape[1]))
-        order, pool = np.pad(order, short), np.pad(pool, short, constant_values=-1)
-        score = np.pad(score, short, constant_values=-np.inf)
-    many = (pool >= 0).sum(axis=1)  # they stand in front
-    low = score[line[:, 0], np.maximum(many, 1) - 1]
-    with np.errstate(invalid="ignore"):
-        scale = np.where(many > 0, np.maximum(score[:, 0] - low, 1e-6), 1.0) * policy.diversity
-    takes, explored = _walk(score, scale, _nearness(world, pool) if policy.diversity > 0 else None, ks, seeds, policy)
-    place = np.arange(takes.shape[1])
-    active = place < np.minimum(ks, many)[:, None]
-    got = score[line, takes]
-    # how many of those left stand before the taken one in score order: all were, but for the ones above
-    ahead = takes - ((takes[:, None, :] < takes[:, :, None]) & (place < place[:, None])).sum(axis=2)
-    moved = ahead > 0
-    moved[:, 1:] |= got[:, 1:] > got[:, :-1]
-    propensities = np.ones(takes.shape)
-    if policy.exploration > 0:
-        e, m = policy.exploration, np.minimum(many[:, None] - place, policy.exploration_pool)
-        propensities = np.where(explored, 0, 1 - e) + np.where(ahead < m, e / np.maximum(m, 1), 0)
-    return (
-        np.where(active, order[line, takes], -1).astype(np.int32),
-        np.where(active, propensities, 0),
-        np.where(active & moved, np.where(explored, np.uint8(2), np.uint8(1)), np.uint8(0)),
-    )
-
-
-def _walk(
-    score: Doubles, scale: Doubles, near: Doubles | None, ks: npt.NDArray[np.int64], seeds: npt.NDArray[np.uint64],
-    policy: Policy,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:  # fmt: skip
-    """The places taken, position by position, int64[B, K] into `score` [B, M] (best first, then -inf), and where
-    exploration took another than MMR would have. Without meaning behind the end of a slate."""
-    b, size = score.shape
-    line, steps = np.arange(b), int(ks.max())
-    takes, other = np.zeros((b, steps), np.int64), np.zeros((b, steps), bool)
-    left, nearest, value = score.copy(), np.zeros((b, size)), np.empty((b, size))
-    if near is not None:
-        near *= scale[:, None, None]
-    drawn = draws(seeds, 2 * steps)
-    explores = drawn[:, ::2] < policy.exploration
-    exploring = set(explores.nonzero()[1].tolist())
-    for step in range(steps):
-        best = np.subtract(left, nearest, out=value).round(5, out=value).argmax(axis=1)
-        if step in exploring:
-            take = best.copy()
-            for at in explores[:, step].nonzero()[0].tolist():
-                places = (left[at] > -np.inf).nonzero()[0]
-                m = min(len(places), policy.exploration_pool)
-                if m:
-                    take[at] = places[int(drawn[at, 2 * step + 1] * m)]
-            other[:, step], best = take != best, take
-        takes[:, step] = best
-        left[line, best] = -np.inf
-        if near is not None:
-            np.maximum(nearest, near[line, best], out=nearest)
-    return takes, other
-
-
-def _nearness(world: World, pool: Ints) -> Doubles:
-    """[B, M, M] cosine of the pool's vectors, 0 to 1; without vectors, 1 for the same first category."""
-    if not world.catalogue.rows:
-        return np.zeros((*pool.shape, pool.shape[1]))
-    safe = np.maximum(pool, 0)
-    if world.dense.dim:
-        vectors, there = world.dense.vectors[safe], world.dense.has[safe] & (pool >= 0)
-        if not there.all():
-            vectors *= there[:, :, None]
-        cosines = np.matmul(vectors, vectors.transpose(0, 2, 1))
-        near: Doubles = cosines.clip(0, 1, out=cosines).astype(np.float64)
-        return near.round(4, out=near)
-    kind = world.catalogue.categories[safe, 0]
-    return ((kind[:, :, None] == kind[:, None, :]) & (kind >= 0)[:, :, None]).astype(np.float64)
+    rows: Ints, scores: Doubles, ids: Ints, vectors: Floats, has: npt.NDArray[np.bool_], kinds: Ints,
+    ks: npt.NDArray[np.int64], drawn: Doubles, size: int, diversity: float, exploration: float, exploration_pool: int,
+    chosen: Ints, propensities: Doubles, moved: npt.NDArray[np.uint8],
+) -> None:  # fmt: skip
+    """Fills a line of `chosen`, `propensities` and `moved` for each query. `ids` put items of the same score in order,
+    by row; `kinds` are first categories by row, for items that are compared without vectors."""
+    meaning = vectors.shape[1] > 0
+    score, order, pool = np.empty(size), np.empty(size, np.int64), np.empty(size, np.int64)
+    place = np.empty(size, np.int64)
+    nearest, left = np.empty(size), np.empty(size, np.bool_)
+    for b in range(len(rows)):
+        # the best `size` of all candidates, in order
+        n = 0
+        for c in range(rows.shape[1]):
+            row = rows[b, c]
+            if row < 0:
+                continue
+            value, last = scores[b, c], ids[row]
+            if n == size:
+                if value < score[n - 1] or (value == score[n - 1] and last > order[n - 1]):
+                    continue
+                n -= 1
+            at = n
+            while at > 0 and (score[at - 1] < value or (score[at - 1] == value and order[at - 1] > last)):
+                score[at], order[at], pool[at] = score[at - 1], order[at - 1], pool[at - 1]
+                place[at] = place[at - 1]
+                at -= 1
+            score[at], order[at], pool[at], place[at] = value, last, row, c
+            n += 1
+        if n == 0:
+            continue
+        scale = max(score[0] - score[n - 1], 1e-6) * diversity
+        nearest[:n], left[:n] = 0, True
+        above = np.inf
+        for step in range(min(ks[b], n)):
+            best, highest = 0, -np.inf
+            for i in range(n):
+                if left[i]:
+                    value = np.rint((score[i] - nearest[i]) * 1e5) / 1e5
+                    if value > highest:
+                        best, highest = i, value
+            among = min(n - step, exploration_pool)
+            take = best
+            if drawn[b, 2 * step] < exploration and among > 0:
+                skip = int(drawn[b, 2 * step + 1] * among)
+                take = 0
+                while skip > 0 or not left[take]:
+                    skip -= left[take]
+                    take += 1
+            ahead = 0
+            for i in range(take):
+                ahead += left[i]
+            left[take] = False
+            chosen[b, step] = place[take]
+            propensities[b, step] = 1.0
+            if exploration > 0:
+                propensities[b, step] = (1 - exploration if take == best else 0.0) + (
+                    exploration / among if ahead < among else 0.0
+                )
+            if take != best:
+                moved[b, step] = 2
+            elif ahead > 0 or score[take] > above:
+                moved[b, step] = 1
+            above = score[take]
+            if diversity > 0:
+                row = pool[take]
+                for i in range(n):
+                    if not left[i]:
+                        continue
+                    near = 0.0
+                    if not meaning:
+                        near = 1.0 if kinds[row] >= 0 and kinds[row] == kinds[pool[i]] else 0.0
+                    elif has[row] and has[pool[i]]:
+                        near = np.rint(min(max(float(dot(vectors[row], vectors[pool[i]])), 0.0), 1.0) * 1e4) / 1e4
+                    nearest[i] = max(nearest[i], near * scale)
