@@ -248,4 +248,4 @@ def test_a_worker_that_is_killed_comes_back_and_nothing_is_lost(line: Line) -> N
         return set(before + after) <= made.keys()
 
     line.event("request", "gus-0")
-    line.find(all_answered, 120)
+    line.find(all_answered, 200)

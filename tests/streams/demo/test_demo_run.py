@@ -25,7 +25,7 @@ def headwater_demo(data_dir, *words, **settings):
 
 
 def test_the_demo_shops_beats_popularity_and_ends_with_its_last_line(tmp_path):
-    done = headwater_demo(tmp_path, "--seconds", "20", "--shoppers", "80", "--json")
+    done = headwater_demo(tmp_path, "--seconds", "30", "--shoppers", "80", "--json")
     assert done.returncode == 0, done.stderr[-4000:]
     summary, last = done.stdout.splitlines()
     figures = json.loads(summary)

@@ -29,7 +29,7 @@ from streams.kafka.topics import ensure_topics
 from streams.releases import ReleaseStorage
 from streams.settings import Settings
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 class Topics:
