@@ -27,6 +27,7 @@ from recsys.world import World
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Keys = npt.NDArray[np.uint64]
+Longs = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 _TITLE_CHARS = 60
 _GROUPS, _GROUP_OF = len(GROUPS), np.array([GROUPS.index(feature.group) for feature in FEATURES])
@@ -90,48 +91,46 @@ def explain(
     """Reasons [B][K][...] for chosen rows int32[B, K] (-1 behind the end), with their features x and contributions
     float32[B, K, F]."""
     c, dense = world.catalogue, world.dense
-    found = np.full((*chosen.shape, policy.reasons, 3), -1, np.int64)
-    weights = np.empty(found.shape[:3])
+    numbers, weights = np.full((*chosen.shape, policy.reasons), -1, np.int64), np.empty((*chosen.shape, policy.reasons))
+    # items of a slate share most of their reasons' words: each is put together once
+    told, many = np.empty((len(chosen), numbers[0].size, 3), np.int64), np.zeros(len(chosen), np.int64)
     if c.rows:
         _find(
             chosen, x, contributions, neighbours.codes, neighbours.anchors, c.keys, dense.vectors, dense.has,
-            c.categories, c.brand, tastes.categories, block.rows, block.liked, found, weights,
+            c.categories, c.brand, tastes.categories, block.rows, block.liked, numbers, weights, told, many,
         )  # fmt: skip
-    counts = (chosen >= 0).sum(axis=1).tolist()
     out = []
-    for b, (lines, shares, many) in enumerate(zip(found.tolist(), weights.tolist(), counts, strict=True)):
-        told: dict[tuple[int, int], tuple[str, list[dict[str, str]]]] = {}
-        slate = []
-        for item in range(many):
-            reasons: list[dict[str, Any]] = []
-            for (group, subject, alike), weight in zip(lines[item], shares[item], strict=True):
-                if group < 0:
-                    break
-                # items of a slate share most of their reasons' words: each is put together once
-                known = told.get((group, subject))
-                if known is None:
-                    known = told[group, subject] = _reason(world, block, b, GROUPS[group], subject, alike)
-                reasons.append({"text": known[0], "weight": weight, "evidence": known[1]})
-            slate.append(reasons)
-        out.append(slate)
+    items = (chosen >= 0).sum(axis=1).tolist()
+    lines = zip(items, numbers.tolist(), weights.tolist(), told, many.tolist(), strict=True)
+    for b, (n, line, shares, told_here, size) in enumerate(lines):
+        reasons = [_reason(world, block, b, *one) for one in told_here[:size].tolist()]
+        out.append([
+            [
+                {"text": reasons[at][0], "weight": weight, "evidence": reasons[at][1]}
+                for at, weight in zip(line[item], shares[item], strict=True)
+                if at >= 0
+            ]
+            for item in range(n)
+        ])  # fmt: skip
     return out
 
 
 @kernel(
     reads("int32", 2), reads("float32", 3), reads("float32", 3), reads("uint64"), reads("int32"), reads("uint64"),
     reads("float32", 2), reads("bool"), reads("int32", 2), reads("int32"), reads("float32", 2), reads("int32", 2),
-    reads("bool", 2), fills("int64", 4), fills("float64", 3),
+    reads("bool", 2), fills("int64", 3), fills("float64", 3), fills("int64", 3), fills("int64"),
 )  # fmt: skip
 def _find(
     chosen: Ints, x: Floats, contributions: Floats, codes: Keys, anchors: Ints, keys: Keys, vectors: Floats,
     has: Bools, categories: Ints, brands: Ints, tastes: Floats, rows: Ints, liked: Bools,
-    found: npt.NDArray[np.int64], weights: npt.NDArray[np.float64],
+    numbers: Longs, weights: npt.NDArray[np.float64], told: Longs, many: Longs,
 ) -> None:  # fmt: skip
-    """Fills `found` [B, K, reasons, 3] (-1 before) and the reasons' `weights`, heaviest first: group; subject, which is
-    what the reason is about; and for a category or a brand the latest place of the recent evidence that has it too.
+    """Fills `weights` [B, K, reasons], heaviest first, and `numbers` alike (-1 before), which point into the reasons
+    that differ: `told` [B, K * reasons, 3], of which there are `many` [B]. Each is a group; a subject; and for a
+    category or a brand the latest place of the recent evidence that has it too, or -1.
     Subjects by group: together, similar: the evidence column that speaks most for the item, -1 for none; popular: the
     window; category, brand: its number; else 0. `codes` and `anchors` are those of `Neighbours`."""
-    reasons, recent = found.shape[2], rows.shape[1] - RECENT
+    reasons, recent = numbers.shape[2], rows.shape[1] - RECENT
     parts = np.empty(_GROUPS, np.float32)
     for b in range(len(chosen)):
         for item in range(chosen.shape[1]):
@@ -158,9 +157,9 @@ def _find(
                 if group == _TOGETHER:
                     subject = -1
                     code = (np.uint64(b) << np.uint64(48)) | keys[row]
-                    at = np.searchsorted(codes, code)
-                    if at < len(codes) and codes[at] == code:
-                        subject = anchors[at]
+                    place = np.searchsorted(codes, code)
+                    if place < len(codes) and codes[place] == code:
+                        subject = anchors[place]
                 elif group == _SIMILAR:
                     subject, nearest = -1, _LEAST_NEAR
                     for s in range(recent, rows.shape[1]):
@@ -191,15 +190,20 @@ def _find(
                     for s in range(recent, rows.shape[1]):
                         if rows[b, s] >= 0 and liked[b, s] and brands[rows[b, s]] == subject:
                             alike = s - recent
-                found[b, item, n, 0], found[b, item, n, 1], found[b, item, n, 2] = group, subject, alike
-                weights[b, item, n] = weight
+                at = 0
+                while at < many[b] and (told[b, at, 0] != group or told[b, at, 1] != subject):
+                    at += 1
+                if at == many[b]:
+                    told[b, at, 0], told[b, at, 1], told[b, at, 2] = group, subject, alike
+                    many[b] += 1
+                numbers[b, item, n], weights[b, item, n] = at, weight
 
 
 def _reason(
-    world: World, block: Block, b: int, group: str, subject: int, alike: int
+    world: World, block: Block, b: int, number: int, subject: int, alike: int
 ) -> tuple[str, list[dict[str, str]]]:
-    """(text, evidence) of a reason of query `b`."""
-    query = block.queries[b]
+    """(text, evidence) of a reason of query `b`; see `_find`."""
+    query, group = block.queries[b], GROUPS[number]
     language = "zh" if query.user.language == "zh" else "en"
     phrases = _PHRASES[language]
     if group in ("together", "similar"):
