@@ -55,7 +55,7 @@ class Ranker:
         bit decides an order."""
         if self.device == "cpu":
             scores = np.empty(x.shape[:2])
-            _score(x, context, self.weights, scores)
+            _score(x, context, self._fitting(x, context), scores)
             return scores
         with torch.inference_mode():
             summed = self._module(x, context).sum(dim=-1).cpu().numpy()
@@ -66,7 +66,7 @@ class Ranker:
         """What each feature adds to the score; the shape of `x`, [B, K, F]."""
         if self.device == "cpu":
             parts = np.empty_like(x)
-            _contribute(x, context, self.weights, parts)
+            _contribute(x, context, self._fitting(x, context), parts)
             return parts
         with torch.inference_mode():
             return self._module(x, context).cpu().numpy()
@@ -80,6 +80,13 @@ class Ranker:
     def weights_at(self, context: Floats) -> Floats:
         """float32[F]: the weights of a moment, float32[G]."""
         weights: Floats = (context[:, None] * self.weights).sum(axis=0)
+        return weights
+
+    def _fitting(self, x: Floats, context: Floats) -> Floats:
+        """The weights, if they are for such features at such moments; kernels do not ask."""
+        weights = self.weights
+        if weights.shape != (context.shape[1], x.shape[2]):
+            raise ValueError(f"weights {weights.shape} for features {x.shape} at moments {context.shape}")
         return weights
 
     def _module(self, x: Floats, context: Floats) -> torch.Tensor:
