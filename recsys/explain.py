@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.actions import ACTIONS, PAST_TENSE
+from recsys.compiled import dot, fills, kernel, reads
 from recsys.dialogue.naming import shown_category
 from recsys.features import FEATURES, GROUPS, INDEX, side_by_side
 from recsys.policy import Policy
@@ -25,18 +26,23 @@ from recsys.world import World
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
+Keys = npt.NDArray[np.uint64]
+Longs = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 _TITLE_CHARS = 60
-_MEMBERS = np.array([[feature.group == group for feature in FEATURES] for group in GROUPS], np.float32)
-_AVAILABLE = GROUPS.index("available")
+_GROUPS, _GROUP_OF = len(GROUPS), np.array([GROUPS.index(feature.group) for feature in FEATURES])
 _PERIODS = {
     "en": ("today", "this week", "this month", "this quarter", "this year", "over the years"),
     "zh": ("今天", "本周", "本月", "本季度", "今年", "一直以来"),
 }
 _POPULARITY = tuple(f"popularity_{window}" for window in ("day", "week", "month", "quarter", "year", "ever"))
-_SHARES, _LOGS = side_by_side(*_POPULARITY), side_by_side(*(f"{name}_log" for name in _POPULARITY))
+_WINDOWS = len(_POPULARITY)
+_SHARES, _LOGS = side_by_side(*_POPULARITY).start, side_by_side(*(f"{name}_log" for name in _POPULARITY)).start
 _TOGETHER, _SIMILAR, _POPULAR = (GROUPS.index(name) for name in ("together", "similar", "popular"))
-_CATEGORY, _BRAND, _YOUNG = (GROUPS.index(name) for name in ("category", "brand", "young"))
-_FRESH = 0.25
+_CATEGORY, _BRAND, _YOUNG, _AVAILABLE = (GROUPS.index(name) for name in ("category", "brand", "young", "available"))
+_LEAST_NEAR, _NEAR_STEPS = np.float32(0.05), np.float32(1e4)
+"""A reason names an item that is nearer than this; nearness is rounded to such steps."""
+_FRESH_AT, _FRESH = INDEX["fresh"], 0.25
 """A reason says that others have only begun to choose an item if its `fresh` is at least this: 40 days."""
 _PHRASES = {
     "en": {
@@ -84,88 +90,120 @@ def explain(
 ) -> list[list[list[dict[str, Any]]]]:
     """Reasons [B][K][...] for chosen rows int32[B, K] (-1 behind the end), with their features x and contributions
     float32[B, K, F]."""
-    # learnt weights may turn a lack into a merit (rarely chosen, shown before): the words below say what there is
-    parts = (np.where(x > 0, contributions, 0) @ _MEMBERS.T).astype(np.float64).round(4)
-    parts[:, :, _YOUNG][x[:, :, INDEX["fresh"]] < _FRESH] = 0
-    order = (-parts).argsort(axis=2, kind="stable")[:, :, : policy.reasons]
-    line, place = np.arange(len(chosen))[:, None, None], np.arange(chosen.shape[1])[:, None]
-    weights, ranked = parts[line, place, order].tolist(), order.tolist()
-    about = _subjects(world, block, neighbours, tastes, chosen, contributions)[line, place, order]
-    subjects, cited = about.tolist(), _latest_alike(world, block, about, order).tolist()
-    counts = (chosen >= 0).sum(axis=1).tolist()
+    c, dense = world.catalogue, world.dense
+    numbers, weights = np.full((*chosen.shape, policy.reasons), -1, np.int64), np.empty((*chosen.shape, policy.reasons))
+    # items of a slate share most of their reasons' words: each is put together once
+    told, many = np.empty((len(chosen), numbers[0].size, 3), np.int64), np.zeros(len(chosen), np.int64)
+    if c.rows:
+        _find(
+            chosen, x, contributions, neighbours.codes, neighbours.anchors, c.keys, dense.vectors, dense.has,
+            c.categories, c.brand, tastes.categories, block.rows, block.liked, numbers, weights, told, many,
+        )  # fmt: skip
     out = []
-    for b in range(len(block.queries)):
-        told: dict[tuple[int, int], tuple[str, list[dict[str, str]]]] = {}
-        slate = []
-        for item in range(counts[b]):
-            reasons: list[dict[str, Any]] = []
-            its_own = zip(ranked[b][item], weights[b][item], subjects[b][item], cited[b][item], strict=True)
-            for group, weight, subject, alike in its_own:
-                if weight <= 0 or (group == _AVAILABLE and reasons):
+    items = (chosen >= 0).sum(axis=1).tolist()
+    lines = zip(items, numbers.tolist(), weights.tolist(), told, many.tolist(), strict=True)
+    for b, (n, line, shares, told_here, size) in enumerate(lines):
+        reasons = [_reason(world, block, b, *one) for one in told_here[:size].tolist()]
+        out.append([
+            [
+                {"text": reasons[at][0], "weight": weight, "evidence": reasons[at][1]}
+                for at, weight in zip(line[item], shares[item], strict=True)
+                if at >= 0
+            ]
+            for item in range(n)
+        ])  # fmt: skip
+    return out
+
+
+@kernel(
+    reads("int32", 2), reads("float32", 3), reads("float32", 3), reads("uint64"), reads("int32"), reads("uint64"),
+    reads("float32", 2), reads("bool"), reads("int32", 2), reads("int32"), reads("float32", 2), reads("int32", 2),
+    reads("bool", 2), fills("int64", 3), fills("float64", 3), fills("int64", 3), fills("int64"),
+)  # fmt: skip
+def _find(
+    chosen: Ints, x: Floats, contributions: Floats, codes: Keys, anchors: Ints, keys: Keys, vectors: Floats,
+    has: Bools, categories: Ints, brands: Ints, tastes: Floats, rows: Ints, liked: Bools,
+    numbers: Longs, weights: npt.NDArray[np.float64], told: Longs, many: Longs,
+) -> None:  # fmt: skip
+    """Fills `weights` [B, K, reasons], heaviest first, and `numbers` alike (-1 before), which point into the reasons
+    that differ: `told` [B, K * reasons, 3], of which there are `many` [B]. Each is a group; a subject; and for a
+    category or a brand the latest place of the recent evidence that has it too, or -1.
+    Subjects by group: together, similar: the evidence column that speaks most for the item, -1 for none; popular: the
+    window; category, brand: its number; else 0. `codes` and `anchors` are those of `Neighbours`."""
+    reasons, recent = numbers.shape[2], rows.shape[1] - RECENT
+    parts = np.empty(_GROUPS, np.float32)
+    for b in range(len(chosen)):
+        for item in range(chosen.shape[1]):
+            row = chosen[b, item]
+            if row < 0:
+                break
+            parts[:] = 0
+            for f in range(x.shape[2]):
+                # learnt weights may turn a lack into a merit (rarely chosen, shown before): reasons say what there is
+                if x[b, item, f] > 0:
+                    parts[_GROUP_OF[f]] += contributions[b, item, f]
+            if x[b, item, _FRESH_AT] < _FRESH:
+                parts[_YOUNG] = 0
+            for n in range(reasons):
+                group, weight = -1, 0.0
+                for g in range(_GROUPS):
+                    part = np.rint(float(parts[g]) * 1e4) / 1e4
+                    if part > weight:
+                        group, weight = g, part
+                if group < 0 or (group == _AVAILABLE and n > 0):
                     break
-                # items of a slate share most of their reasons' words: each is put together once
-                known = told.get((group, subject))
-                if known is None:
-                    known = told[group, subject] = _reason(world, block, b, GROUPS[group], subject, alike)
-                reasons.append({"text": known[0], "weight": weight, "evidence": known[1]})
-            slate.append(reasons)
-        out.append(slate)
-    return out
-
-
-def _subjects(
-    world: World, block: Block, neighbours: Neighbours, tastes: Tastes, chosen: Ints, contributions: Floats
-) -> npt.NDArray[np.int64]:
-    """[B, K, groups]: what each reason is about. together, similar: the evidence column that speaks most for the item,
-    -1 for none; popular: the window; category, brand: its number; else 0."""
-    out = np.zeros((*chosen.shape, len(GROUPS)), np.int64)
-    if not world.catalogue.rows:
-        return out
-    safe = np.maximum(chosen, 0)
-    out[:, :, _TOGETHER] = -1
-    if len(neighbours.codes):
-        place = neighbours.places(world.catalogue.keys[safe])
-        out[:, :, _TOGETHER] = np.where(place >= 0, neighbours.anchors[place], -1)
-    out[:, :, _SIMILAR] = -1
-    if world.dense.dim:
-        rows = np.maximum(block.rows[:, -RECENT:], 0)
-        usable = block.liked[:, -RECENT:] & (block.rows[:, -RECENT:] >= 0) & world.dense.has[rows]
-        recent = world.dense.vectors[rows] * usable[:, :, None]
-        near = np.matmul(world.dense.vectors[safe], recent.transpose(0, 2, 1)).round(4)
-        place = near.argmax(axis=2) + block.rows.shape[1] - RECENT
-        out[:, :, _SIMILAR] = np.where(near.max(axis=2) > 0.05, place, -1)
-    out[:, :, _POPULAR] = (contributions[:, :, _SHARES] + contributions[:, :, _LOGS]).argmax(axis=2)
-    kinds = world.catalogue.categories[safe]
-    if tastes.categories.shape[1]:
-        query = np.arange(len(chosen))[:, None, None]
-        best = np.where(kinds >= 0, tastes.categories[query, kinds], -2).argmax(axis=2)
-        out[:, :, _CATEGORY] = kinds[query[:, :, 0], np.arange(chosen.shape[1]), best]
-    out[:, :, _BRAND] = world.catalogue.brand[safe]
-    return out
-
-
-def _latest_alike(world: World, block: Block, subjects: npt.NDArray[np.int64], groups: npt.NDArray[np.int64]) -> Ints:
-    """int32 like `subjects`: for a category or a brand the place of the latest recent item that has it too; else -1."""
-    out = np.full(subjects.shape, -1, np.int32)
-    if not world.catalogue.rows:
-        return out
-    rows = block.rows[:, -RECENT:]
-    liked = (rows >= 0) & block.liked[:, -RECENT:]
-    for group, column in ((_CATEGORY, world.catalogue.categories), (_BRAND, world.catalogue.brand[:, None])):
-        b, k, n = (groups == group).nonzero()
-        if len(b):
-            values = column[np.maximum(rows, 0)]
-            alike = (values[b] == subjects[b, k, n][:, None, None]).any(axis=2) & liked[b]
-            last = RECENT - 1 - alike[:, ::-1].argmax(axis=1)
-            out[b, k, n] = np.where(alike.any(axis=1), last, -1)
-    return out
+                parts[group] = 0
+                subject, alike = 0, -1
+                if group == _TOGETHER:
+                    subject = -1
+                    code = (np.uint64(b) << np.uint64(48)) | keys[row]
+                    place = np.searchsorted(codes, code)
+                    if place < len(codes) and codes[place] == code:
+                        subject = anchors[place]
+                elif group == _SIMILAR:
+                    subject, nearest = -1, _LEAST_NEAR
+                    for s in range(recent, rows.shape[1]):
+                        mine = rows[b, s]
+                        if mine >= 0 and liked[b, s] and has[mine]:
+                            near = np.rint(dot(vectors[row], vectors[mine]) * _NEAR_STEPS) / _NEAR_STEPS
+                            if near > nearest:
+                                subject, nearest = s, near
+                elif group == _POPULAR:
+                    most = contributions[b, item, _SHARES] + contributions[b, item, _LOGS]
+                    for window in range(1, _WINDOWS):
+                        part = contributions[b, item, _SHARES + window] + contributions[b, item, _LOGS + window]
+                        if part > most:
+                            subject, most = window, part
+                elif group == _CATEGORY:
+                    subject, best = -1, np.float32(-2)
+                    for category in categories[row]:
+                        if category >= 0 and tastes[b, category] > best:
+                            subject, best = category, tastes[b, category]
+                    for s in range(recent, rows.shape[1]):
+                        mine = rows[b, s]
+                        if mine >= 0 and liked[b, s]:
+                            for category in categories[mine]:
+                                if category == subject:
+                                    alike = s - recent
+                elif group == _BRAND:
+                    subject = brands[row]
+                    for s in range(recent, rows.shape[1]):
+                        if rows[b, s] >= 0 and liked[b, s] and brands[rows[b, s]] == subject:
+                            alike = s - recent
+                at = 0
+                while at < many[b] and (told[b, at, 0] != group or told[b, at, 1] != subject):
+                    at += 1
+                if at == many[b]:
+                    told[b, at, 0], told[b, at, 1], told[b, at, 2] = group, subject, alike
+                    many[b] += 1
+                numbers[b, item, n], weights[b, item, n] = at, weight
 
 
 def _reason(
-    world: World, block: Block, b: int, group: str, subject: int, alike: int
+    world: World, block: Block, b: int, number: int, subject: int, alike: int
 ) -> tuple[str, list[dict[str, str]]]:
-    """(text, evidence) of a reason of query `b`."""
-    query = block.queries[b]
+    """(text, evidence) of a reason of query `b`; see `_find`."""
+    query, group = block.queries[b], GROUPS[number]
     language = "zh" if query.user.language == "zh" else "en"
     phrases = _PHRASES[language]
     if group in ("together", "similar"):

@@ -12,15 +12,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import msgpack
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from recsys.compiled import fills, kernel, reads
 from recsys.features import CONTEXT, FEATURES
 
 Halves = npt.NDArray[np.float16]
 Keys = npt.NDArray[np.uint64]
 ASKED, CLOSED = 1, 2
+_PACK, _UNPACK = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder().decode
+_POSITIONS = bytes(range(1, 256))
+_NOT_THE_SIGN = np.uint16(0x7FFF)
 _LINES = 1 << np.arange(len(CONTEXT))
 _COLUMNS = np.left_shift(np.uint64(1), np.arange(len(FEATURES), dtype=np.uint64))
 
@@ -75,30 +79,57 @@ def pack_slates(
     """Packs a block: `slates` are (rec_id, ts, kind, asked), `rows_of` int64[B] how many items each has; keys uint64[B,
     K], propensities float64[B, K], features float32[B, K, F] and the context float32[B, G] of `recsys.features`."""
     names = (world["release_id"], world["statistics_id"], world["catalogue_version"])
-    there = np.arange(features.shape[1]) < rows_of[:, None]
-    halves = np.where(there[:, :, None], features, 0).astype(np.float16)
-    used = (halves != 0).any(axis=1)
-    masks = np.where(used, _COLUMNS, np.uint64(0)).sum(axis=1, dtype=np.uint64).tolist()
+    b, k = keys.shape
+    masks, sizes = np.empty(b, np.uint64), np.empty(b, np.int64)
+    some = np.empty(features.shape, np.uint16).reshape(b, -1)
+    _squeeze(features.astype(np.float16).view(np.uint16), rows_of, masks, sizes, some)
     moments = ((context > 0) @ _LINES).tolist()
-    chances = propensities.astype(np.float16)
+    every = zip(slates, rows_of.tolist(), moments, masks.tolist(), sizes.tolist(), strict=True)
+    all_keys, chances = keys.tobytes(), propensities.astype(np.float16).tobytes()
     packed: list[bytes] = []
-    for b, (rec_id, ts, kind, asked) in enumerate(slates):
-        n = int(rows_of[b])
+    for at, ((rec_id, ts, kind, asked), n, moment, mask, size) in enumerate(every):
+        start = at * k
         packed.append(
-            msgpack.packb((
-                rec_id, ts, kind, ASKED if asked else 0, names, moments[b], keys[b, :n].tobytes(),
-                bytes(range(1, n + 1)), chances[b, :n].tobytes(), masks[b],
-                halves[b, :n][:, used[b]].tobytes(), bytes(2 * n), None,
+            _PACK((
+                rec_id, ts, kind, ASKED if asked else 0, names, moment, all_keys[8 * start : 8 * (start + n)],
+                _POSITIONS[:n], chances[2 * start : 2 * (start + n)], mask, some[at, :size].tobytes(), bytes(2 * n),
+                None,
             ))
         )  # fmt: skip
     return packed
+
+
+@kernel(reads("uint16", 3), reads("int64"), fills("uint64"), fills("int64"), fills("uint16", 2))
+def _squeeze(
+    halves: npt.NDArray[np.uint16], rows_of: npt.NDArray[np.int64], masks: Keys, sizes: npt.NDArray[np.int64],
+    some: npt.NDArray[np.uint16],
+) -> None:  # fmt: skip
+    """Fills for the bits of float16[B, K, F], of which the first `rows_of` lines count: `masks` [B], bit f where one of
+    column f is not 0; and `some` [B, K * F], whose first `sizes` are those columns, line by line."""
+    used = np.empty(halves.shape[2], np.bool_)
+    for b in range(len(halves)):
+        used[:] = False
+        for i in range(rows_of[b]):
+            for f in range(len(used)):
+                used[f] |= halves[b, i, f] & _NOT_THE_SIGN != 0
+        masks[b] = 0
+        for f in range(len(used)):
+            if used[f]:
+                masks[b] |= np.uint64(1) << np.uint64(f)
+        size = 0
+        for i in range(rows_of[b]):
+            for f in range(len(used)):
+                if used[f]:
+                    some[b, size] = halves[b, i, f]
+                    size += 1
+        sizes[b] = size
 
 
 def pack_opened(one: Opened) -> bytes:
     used = (one.features != 0).any(axis=0)
     mask = int(np.where(used, _COLUMNS, np.uint64(0)).sum(dtype=np.uint64))
     flags = (ASKED if one.asked else 0) | (CLOSED if one.closed else 0)
-    packed: bytes = msgpack.packb((
+    packed: bytes = _PACK((
         one.rec_id, one.ts, one.kind, flags, one.world, one.moment, one.keys.tobytes(), one.positions.tobytes(),
         one.propensities.tobytes(), mask, one.features[:, used].tobytes(), one.acted.tobytes(),
         None if one.shown is None else one.shown.tobytes(),
@@ -107,7 +138,7 @@ def pack_opened(one: Opened) -> bytes:
 
 
 def unpack_opened(packed: bytes) -> Opened:
-    fields: list[Any] = msgpack.unpackb(packed)
+    fields: list[Any] = _UNPACK(packed)
     rec_id, ts, kind, flags, world, moment, keys, positions, propensities, mask, some, acted, shown = fields
     used = (_COLUMNS & np.uint64(mask)) > 0
     n = len(positions)
@@ -133,5 +164,5 @@ class Glimpse(NamedTuple):
 
 def glimpse(packed: bytes) -> Glimpse:
     """Ten times as fast as unpacking all: every event of a user looks at all that waits."""
-    rec_id, ts, _, flags, *_, acted, shown = msgpack.unpackb(packed)
+    rec_id, ts, _, flags, *_, acted, shown = _UNPACK(packed)
     return Glimpse(rec_id, ts, bool(flags & ASKED), bool(flags & CLOSED), shown is not None or any(acted))

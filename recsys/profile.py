@@ -8,13 +8,12 @@ one by one. A sentence has an id (`category:Dresses`, `brand:Acme`, `price`), so
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from recsys.actions import ACTIONS, PAST_TENSE
-from recsys.catalogue import Names
+from recsys.compiled import REAL, WHOLE, YES, fills, kernel, reads
 from recsys.dialogue.naming import shown_category
 from recsys.evidence import evidence_of
 from recsys.policy import Policy
@@ -22,13 +21,17 @@ from recsys.score import price_taste
 from recsys.user import RECENT, User
 from recsys.world import World
 
-LIKES, DISLIKES, BRAND = 0.15, -0.1, 0.25
-"""Least share of the evidence for a sentence."""
-PRICE = 0.7
-"""Least mean price level, in standard deviations within the category."""
 SHARE = 10_000
 """Steps of a share: it is rounded before it is compared."""
-_INT32 = np.iinfo(np.int32).max
+LIKES, DISLIKES, BRAND = 1500, 1000, 2500
+"""Least share of the evidence for a sentence, in steps; of dislikes what weighs against."""
+PRICE = 0.7
+"""Least mean price level, in standard deviations within the category."""
+FOUND = 11
+"""Columns of what is found of a user: two liked categories; the places of the latest two events with either, the newest
+last; a disliked category and the place of the latest event with it; a brand and that of its latest event; the place,
+row and action code of the last event. Categories and brands are numbers, places those of recent events (0..RECENT-1,
+the last is the last event), rows the catalogue's; -1 for none."""
 _TITLE_CHARS = 36
 _SAID_CHARS = 60
 _SENTENCE_CHARS = 160
@@ -44,6 +47,7 @@ _PHRASES = {
     },
 }  # fmt: skip
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 _STOP = {"en": ".", "zh": "。"}
@@ -54,134 +58,112 @@ _LAST = {
 """By language and action code: what stands before a title, and behind it."""
 
 
-@dataclass(slots=True)
-class _Findings:
-    """What the evidence of U users says, as plain lists. Categories and brands are numbers, -1 for none; places are
-    those of recent events (0..RECENT-1, the last column is the last event), -1 for none."""
-
-    liked: list[tuple[int, int]]
-    liked_at: list[tuple[int, int]]  # the newest behind
-    disliked: list[int]
-    disliked_at: list[int]
-    brand: list[int]
-    brand_at: list[int]
-    price: list[float]  # mean level of what was chosen; 0 for none
-    last_at: list[int]
-    last_row: list[int]
-    last_code: list[int]
-
-
-def write_profiles(world: World, users: Sequence[User], policy: Policy, weights: npt.NDArray[np.float32]) -> None:
+def write_profiles(world: World, users: Sequence[User], policy: Policy, weights: Floats) -> None:
     """Sets `profile` of each user (private clones). `weights` is `recsys.actions.code_weights(policy)`."""
     if users:
-        _sentences(world, users, _findings(world, users, policy, weights))
+        _sentences(world, users, *_findings(world, users, policy, weights))
 
 
-def _findings(world: World, users: Sequence[User], policy: Policy, table: npt.NDArray[np.float32]) -> _Findings:
+def _findings(world: World, users: Sequence[User], policy: Policy, table: Floats) -> tuple[Longs, Floats]:
+    """What the evidence of U users says: [U, FOUND] (see there), and the mean price level of what each chose, nan for
+    none."""
     c = world.catalogue
-    evidence = evidence_of(users, np.fromiter((u.last_s for u in users), np.int64, len(users)), policy, table)
+    evidence = evidence_of(users, np.array([u.last_s for u in users], np.int64), policy, table)
+    found = np.full((len(users), FOUND), -1, np.int64)
+    if not c.rows:
+        return found, np.full(len(users), np.nan, np.float32)
     rows = c.rows_of_keys(evidence.keys)
-    known = rows >= 0
-    if not c.rows or not known.any():
-        empty = [-1] * len(users)
-        return _Findings(
-            [(-1, -1)] * len(users), [(-1, -1)] * len(users), empty, empty, empty, empty, [0.0] * len(users),
-            empty, empty, empty,
-        )  # fmt: skip
-    safe = np.maximum(rows, 0)
-    weight = np.where(known, evidence.weights, np.float32(0))
-    total = np.maximum(np.abs(weight).sum(axis=1), 1e-9)
-    kinds, makers = c.categories.take(safe, axis=0), c.brand.take(safe)[:, :, None]
-    while kinds.shape[2] > 1 and (kinds[:, :, -1] < 0).all():
-        kinds = kinds[:, :, :-1]
-    by_kind, by_brand = _shares(kinds, makers, weight, total, len(c.category_names.all))
-    liked = _first(by_kind, -1, LIKES, 2, c.category_names, len(users))
-    disliked = _first(by_kind, 1, -DISLIKES, 1, c.category_names, len(users))[:, 0]
-    brand = _first(by_brand, -1, BRAND, 1, c.brand_names, len(users))[:, 0]
-    kinds, makers, signs, known = kinds[:, -RECENT:], makers[:, -RECENT:], weight[:, -RECENT:], known[:, -RECENT:]
-    above = signs > 0
-    likes = (_alike(kinds, liked[:, 0]) | _alike(kinds, liked[:, 1])) & above
-    newest = _last(likes)
-    before = _last(likes & (np.arange(RECENT) != newest[:, None]))
-    last = _last(known)
-    column = np.maximum(last, 0) + rows.shape[1] - RECENT
-    line = np.arange(len(users))
-    return _Findings(
-        list(zip(liked[:, 0].tolist(), liked[:, 1].tolist(), strict=True)),
-        list(zip(before.tolist(), newest.tolist(), strict=True)),
-        disliked.tolist(), _last(_alike(kinds, disliked) & (signs < 0)).tolist(),
-        brand.tolist(), _last(_alike(makers, brand) & above).tolist(),
-        np.where(np.isnan(price := price_taste(world, safe, weight)), 0, price).tolist(),
-        last.tolist(), rows[line, column].tolist(), evidence.codes[line, column].tolist(),
+    safe, weights = np.empty_like(rows), np.empty_like(evidence.weights)
+    _find(
+        rows, evidence.weights, evidence.codes, c.categories, c.brand, c.category_names.ranks(), c.brand_names.ranks(),
+        safe, weights, found,
     )  # fmt: skip
+    return found, price_taste(world, safe, weights)
 
 
-def _alike(values: Ints, wanted: Longs) -> npt.NDArray[np.bool_]:
-    """[U, S]: whether one of values [U, S, V] is the wanted one [U]; a wanted -1 is like nothing."""
-    if not (wanted >= 0).any():
-        return np.zeros(values.shape[:2], bool)
-    wanted = np.where(wanted >= 0, wanted, -2)[:, None]
-    hit: npt.NDArray[np.bool_] = values[:, :, 0] == wanted
-    for at in range(1, values.shape[2]):
-        hit |= values[:, :, at] == wanted
-    return hit
+@kernel(fills("int32"), fills("float64"), WHOLE, WHOLE, REAL, gives=WHOLE)
+def _added(values: Ints, sums: Doubles, n: int, value: int, weight: float) -> int:
+    """Adds a weight to the sum of `value` among the first n; how many there are now."""
+    for i in range(n):
+        if values[i] == value:
+            sums[i] += weight
+            return n
+    values[n], sums[n] = value, weight
+    return n + 1
 
 
-Shares = tuple[Longs, Longs, Longs]
-"""(user, value, share) for every value of a user's evidence; shares in steps of 1/SHARE."""
+@kernel(fills("int32"), fills("float64"), WHOLE, REAL, WHOLE, reads("int64"), WHOLE, gives=WHOLE)
+def _most(values: Ints, sums: Doubles, n: int, whole: float, least: int, ranks: Longs, but: int) -> int:
+    """Of the first n values, `but` aside, the one with the largest share of the whole, if it reaches `least` steps; of
+    several the one with the lowest rank; -1 for none. Below 0 the whole asks for what weighs against."""
+    best, most = -1, least - 1.0
+    for i in range(n):
+        value, share = values[i], np.rint(sums[i] / whole * SHARE)
+        if value != but and (share > most or (share == most and best >= 0 and ranks[value] < ranks[best])):
+            best, most = value, share
+    return best
 
 
-def _shares(kinds: Ints, makers: Ints, weight: Floats, total: Floats, n_kinds: int) -> tuple[Shares, Shares]:
-    """The shares of categories `kinds` [U, S, V], below `n_kinds`, and of brands `makers` [U, S, 1]; -1 for none. Both
-    are summed up together, as one kind of value."""
-    values = np.concatenate([kinds, np.where(makers >= 0, makers + n_kinds, -1)], axis=2)
-    users, columns, each = values.shape
-    places = columns * each
-    bits = places.bit_length()
-    flat, weight = values.reshape(users, places), weight.repeat(each, axis=1)
-    # one number a place, so that a sort of each line (ten times as fast as one of all) puts a user's equal values
-    # side by side in the order of the evidence
-    small = int(flat.max()) < _INT32 >> bits
-    kind, nothing = (np.int32, _INT32 >> bits) if small else (np.int64, np.int64(1) << 40)
-    code = np.where((flat >= 0) & (weight != 0), flat, nothing).astype(kind, copy=False)
-    code = (code << bits) | np.arange(places, dtype=kind)
-    code.sort(axis=1)
-    value = code >> bits
-    first = np.ones(code.shape, bool)
-    np.not_equal(value[:, 1:], value[:, :-1], out=first[:, 1:])
-    starts = first.ravel().nonzero()[0]
-    ordered = weight.take((code & ((1 << bits) - 1)) + (np.arange(users) * places)[:, None])
-    summed = np.add.reduceat(ordered.ravel(), starts, dtype=np.float64)
-    value = value.ravel()[starts]
-    some = (value < nothing).nonzero()[0]
-    user, value = starts[some] // places, value[some].astype(np.int64)
-    share = np.round(summed[some] / total[user] * SHARE).astype(np.int64)
-    brand = value >= n_kinds
-    category = ~brand
-    return (user[category], value[category], share[category]), (user[brand], value[brand] - n_kinds, share[brand])
+@kernel(reads("int32"), WHOLE, gives=YES)
+def _among(values: Ints, wanted: int) -> bool:
+    """Whether `wanted` is one of the values; -1 never is."""
+    found = False
+    for value in values:
+        found |= value == wanted
+    return found and wanted >= 0
 
 
-def _first(shares: Shares, sign: int, least: float, n: int, names: Names, users: int) -> Longs:
-    """[users, n]: values by falling share (sign -1) or rising (1) that reach `least`, ties by name, -1 behind them."""
-    user, value, share = shares
-    out = np.full((users, n), -1, np.int64)
-    enough = (-sign * share >= round(least * SHARE)).nonzero()[0]
-    if not len(enough):
-        return out
-    user, value = user[enough], value[enough]
-    # one number sorts by user, then by share (at most 1 either way), then by name
-    order = np.argsort((user << 48) + ((sign * share[enough] + SHARE) << 32) + names.ranks()[value])
-    user, value = user[order], value[order]
-    place = np.arange(len(user)) - np.searchsorted(user, user)
-    kept = place < n
-    out[user[kept], place[kept]] = value[kept]
-    return out
+@kernel(
+    reads("int32", 2), reads("float32", 2), reads("uint8", 2), reads("int32", 2), reads("int32"), reads("int64"),
+    reads("int64"), fills("int32", 2), fills("float32", 2), fills("int64", 2),
+)  # fmt: skip
+def _find(
+    rows: Ints, evidence: Floats, codes: npt.NDArray[np.uint8], categories: Ints, brands: Ints, category_ranks: Longs,
+    brand_ranks: Longs, safe: Ints, weights: Floats, found: Longs,
+) -> None:  # fmt: skip
+    """Fills lines of `found` (-1 before) from the evidence [U, S] of users. Ranks [names] decide ties. `safe` and
+    `weights` [U, S] become rows and weights with 0 where the catalogue lacks an item."""
+    columns, each = rows.shape[1], categories.shape[1]
+    values, sums = np.empty(columns * each, np.int32), np.empty(columns * each)
+    for u in range(len(rows)):
+        whole = 0.0
+        for s in range(columns):
+            known = rows[u, s] >= 0
+            safe[u, s] = rows[u, s] if known else 0
+            weights[u, s] = evidence[u, s] if known else 0
+            whole += abs(weights[u, s])
+        whole = max(whole, 1e-9)
 
+        n = 0
+        for s in range(columns):
+            for e in range(each):
+                category = categories[safe[u, s], e]
+                if category >= 0 and weights[u, s] != 0:
+                    n = _added(values, sums, n, category, weights[u, s])
+        liked = _most(values, sums, n, whole, LIKES, category_ranks, -1)
+        also = _most(values, sums, n, whole, LIKES, category_ranks, liked) if liked >= 0 else -1
+        disliked = _most(values, sums, n, -whole, DISLIKES, category_ranks, -1)
+        n = 0
+        for s in range(columns):
+            brand = brands[safe[u, s]]
+            if brand >= 0 and weights[u, s] != 0:
+                n = _added(values, sums, n, brand, weights[u, s])
+        brand = _most(values, sums, n, whole, BRAND, brand_ranks, -1)
+        found[u, 0], found[u, 1], found[u, 4], found[u, 6] = liked, also, disliked, brand
 
-def _last(hits: npt.NDArray[np.bool_]) -> Longs:
-    """[U]: the last true column, -1 for none."""
-    last = hits.shape[1] - 1 - hits[:, ::-1].argmax(axis=1)
-    return np.where(hits.any(axis=1), last, -1)
+        for place in range(RECENT):
+            s = columns - RECENT + place
+            row, weight = rows[u, s], weights[u, s]
+            if row < 0:
+                continue
+            its_own = categories[row]
+            if weight > 0 and (_among(its_own, liked) or _among(its_own, also)):
+                found[u, 2], found[u, 3] = found[u, 3], place
+            if weight < 0 and _among(its_own, disliked):
+                found[u, 5] = place
+            if weight > 0 and brand >= 0 and brands[row] == brand:
+                found[u, 7] = place
+            found[u, 8], found[u, 9], found[u, 10] = place, row, codes[u, s]
 
 
 class _Openings:
@@ -207,16 +189,13 @@ class _Openings:
         return self.phrases["brand"].format(self.brands[brand])
 
 
-def _sentences(world: World, users: Sequence[User], found: _Findings) -> None:
+def _sentences(world: World, users: Sequence[User], found: Longs, prices: Floats) -> None:
     english, chinese = _Openings(world, "en"), _Openings(world, "zh")
     items = world.catalogue.items
-    lines = zip(
-        users, found.liked, found.liked_at, found.disliked, found.disliked_at, found.brand, found.brand_at,
-        found.price, found.last_at, found.last_row, found.last_code, strict=True,
-    )  # fmt: skip
-    for user, liked, (before, newest), disliked, against, brand, of_brand, price, last, row, code in lines:
+    for user, line, price in zip(users, found.tolist(), prices.tolist(), strict=True):
+        first, second, before, newest, disliked, against, brand, of_brand, last, row, code = line
         say = chinese if user.language == "zh" else english
-        stop, ids = say.stop, user.recent_ids
+        stop, ids, liked = say.stop, user.recent_ids, (first, second)
         gone = RECENT - len(ids)  # recent columns are padded in front
         if user.statements:
             liked, disliked, brand, price = _unmuted(user, say, liked, disliked, brand, price)

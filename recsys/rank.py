@@ -3,15 +3,19 @@
 An additive model in torch: each feature times its weight, summed; a weight depends on the moment (`CONTEXT`), not on
 the other features. So a score falls apart into its features without approximation, and a reason is a part of the
 score. Its prior weights rank sensibly before any training; the learner trains the same weights and ships them as a
-release.
+release. A GPU runs the module as it is. On a processor its weights are read by compiled kernels: for a few queries the
+calls of torch would cost fifty times the arithmetic.
 """
 
 from __future__ import annotations
+
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from recsys.compiled import fills, kernel, reads
 from recsys.features import CONTEXT, FEATURES
 
 ROUND = 5
@@ -49,23 +53,27 @@ class Ranker:
     def scores(self, x: Floats, context: Floats) -> npt.NDArray[np.float64]:
         """float64[B, C] for features float32[B, C, F] at the moments float32[B, G], rounded to ROUND decimals: no last
         bit decides an order."""
+        if self.device == "cpu":
+            scores = np.empty(x.shape[:2])
+            _score(x, context, self._fitting(x, context), scores)
+            return scores
         with torch.inference_mode():
-            return _rounded(self._module(x, context).sum(dim=-1))
+            summed = self._module(x, context).sum(dim=-1).cpu().numpy()
+        rounded: npt.NDArray[np.float64] = summed.astype(np.float64).round(ROUND)
+        return rounded
 
     def contributions(self, x: Floats, context: Floats) -> Floats:
         """What each feature adds to the score; the shape of `x`, [B, K, F]."""
+        if self.device == "cpu":
+            parts = np.empty_like(x)
+            _contribute(x, context, self._fitting(x, context), parts)
+            return parts
         with torch.inference_mode():
             return self._module(x, context).cpu().numpy()
 
-    def scored(self, x: Floats, context: Floats) -> tuple[npt.NDArray[np.float64], Floats]:
-        """Both at once: of a few queries the calls of torch cost more than the arithmetic."""
-        with torch.inference_mode():
-            parts = self._module(x, context)
-            return _rounded(parts.sum(dim=-1)), parts.cpu().numpy()
-
-    @property
+    @cached_property
     def weights(self) -> Floats:
-        """float32[G, F]: all of its weights."""
+        """float32[G, F]: all of its weights; a view of the module's own on a processor, a copy from a GPU."""
         weights: Floats = self.module.weight.detach().cpu().numpy()
         return weights
 
@@ -74,12 +82,49 @@ class Ranker:
         weights: Floats = (context[:, None] * self.weights).sum(axis=0)
         return weights
 
+    def _fitting(self, x: Floats, context: Floats) -> Floats:
+        """The weights, if they are for such features at such moments; kernels do not ask."""
+        weights = self.weights
+        if weights.shape != (context.shape[1], x.shape[2]):
+            raise ValueError(f"weights {weights.shape} for features {x.shape} at moments {context.shape}")
+        return weights
+
     def _module(self, x: Floats, context: Floats) -> torch.Tensor:
         there = torch.from_numpy(x).to(self.device, non_blocking=True)
         out: torch.Tensor = self.module(there, torch.from_numpy(context).to(self.device, non_blocking=True))
         return out
 
 
-def _rounded(sums: torch.Tensor) -> npt.NDArray[np.float64]:
-    rounded: npt.NDArray[np.float64] = sums.cpu().numpy().astype(np.float64).round(ROUND)
-    return rounded
+@kernel(reads("float32"), reads("float32", 2), fills("float32"))
+def _at_moment(context: Floats, weights: Floats, mine: Floats) -> None:
+    """Fills `mine` [F]: the weights [G, F] of a moment [G]."""
+    mine[:] = 0
+    for g in range(len(weights)):
+        for f in range(len(mine)):
+            mine[f] += context[g] * weights[g, f]
+
+
+@kernel(reads("float32", 3), reads("float32", 2), reads("float32", 2), fills("float64", 2), any_order=True)
+def _score(x: Floats, context: Floats, weights: Floats, scores: npt.NDArray[np.float64]) -> None:
+    """Fills `scores` [B, C], rounded, for features [B, C, F] at the moments [B, G]: sums of the contributions in double
+    precision, so that rounding hides their order."""
+    steps = 10.0**ROUND
+    mine = np.empty(x.shape[2], np.float32)
+    for b in range(len(x)):
+        _at_moment(context[b], weights, mine)
+        for c in range(x.shape[1]):
+            total = 0.0
+            for f in range(len(mine)):
+                total += x[b, c, f] * mine[f]
+            scores[b, c] = np.rint(total * steps) / steps
+
+
+@kernel(reads("float32", 3), reads("float32", 2), reads("float32", 2), fills("float32", 3))
+def _contribute(x: Floats, context: Floats, weights: Floats, parts: Floats) -> None:
+    """Fills `parts` [B, K, F] for features of the same shape at the moments [B, G]."""
+    mine = np.empty(x.shape[2], np.float32)
+    for b in range(len(x)):
+        _at_moment(context[b], weights, mine)
+        for k in range(x.shape[1]):
+            for f in range(len(mine)):
+                parts[b, k, f] = x[b, k, f] * mine[f]

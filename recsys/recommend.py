@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recsys.compiled import fills, kernel, reads
 from recsys.dialogue.conditions import Understanding
 from recsys.dialogue.reply import reply
 from recsys.experiments.assign import MAIN
@@ -25,11 +26,12 @@ from recsys.explain import explain
 from recsys.opened import pack_slates
 from recsys.policy import Policy
 from recsys.query import Block, Query, block_of
-from recsys.retrieve import SOURCES, Near, retrieve, search
+from recsys.retrieve import SOURCES, Candidates, Near, retrieve, search
 from recsys.score import features_of, tastes_of
-from recsys.select import seed_of, select
+from recsys.select import Doubles, Floats, Ints, seed_of, select
 from recsys.world import World
 
+Keys = npt.NDArray[np.uint64]
 BLOCK = 64
 """Queries worked on together: enough to spread numpy's cost a call, few enough to stay in the cache."""
 THREADS = 2
@@ -114,26 +116,24 @@ def _slates(
     seeds = np.array([seed_of(q.user.user_id, q.event_id) for q in queries], np.uint64)
     arms = arms_of([q.user.user_id for q in queries], policy) if policy.arms else None
     if arms is None:
-        scores, all_parts = world.ranker.scored(x, context)
+        scores = world.ranker.scores(x, context)
         timer("rank")
         slates = select(world, candidates.rows, scores, ks, seeds, policy)
     else:
         x, scores, slates, teams = rank_by_arm(world, candidates.rows, x, context, ks, seeds, policy, arms)
     timer("select")
-    place = np.maximum(slates.chosen, 0)
-    line = np.arange(len(queries))[:, None]
-    rows = np.where(slates.chosen >= 0, candidates.rows[line, place], -1)
-    chosen_x = x[line, place]
-    known_x = chosen_x if known is x else known[line, place]  # as no arm weighs them
-    parts = all_parts[line, place] if arms is None else world.ranker.contributions(chosen_x, context)
+    rows, keys, chosen_x, score, source = _chosen(world, slates.chosen, candidates, x, scores)
+    known_x = chosen_x  # as no arm weighs them
+    if known is not x:
+        known_x = known[np.arange(len(queries))[:, None], np.maximum(slates.chosen, 0)]
+    parts = world.ranker.contributions(chosen_x, context)
     reasons = explain(world, block, candidates.neighbours, tastes, rows, chosen_x, parts, policy)
     timer("explain")
-    score, source = scores[line, place].tolist(), candidates.sources[line, place].tolist()
+    scores_of, sources_of = score.tolist(), source.tolist()
     propensity = np.round(slates.propensities, 6)
     shares, moved = propensity.tolist(), slates.moved.tolist()
-    keys = world.catalogue.keys[np.maximum(rows, 0)] if world.catalogue.rows else np.zeros(rows.shape, np.uint64)
     many = (rows >= 0).sum(axis=1)
-    offered = [line_of[:n] for line_of, n in zip(rows.tolist(), many.tolist(), strict=True)]
+    offered = [line[:n] for line, n in zip(rows.tolist(), many.tolist(), strict=True)]
     values: list[dict[str, Any]] = []
     waiting: list[tuple[str, int, str, bool]] = []
     for b, query in enumerate(queries):
@@ -144,9 +144,9 @@ def _slates(
             item = {
                 "item_id": world.catalogue.items[row].item_id,
                 "rank": i + 1,
-                "score": score[b][i],
+                "score": scores_of[b][i],
                 "propensity": shares[b][i],
-                "source": SOURCES[source[b][i]],
+                "source": SOURCES[sources_of[b][i]],
                 "reasons": reasons[b][i],
             }
             if moved[b][i]:
@@ -175,6 +175,41 @@ def _slates(
     packed = pack_slates(waiting, world.names, many, keys, propensity, known_x, context)
     timer("records")
     return [Slate(value, opened) for value, opened in zip(values, packed, strict=True)]
+
+
+def _chosen(
+    world: World, chosen: Ints, candidates: Candidates, x: Floats, scores: Doubles
+) -> tuple[Ints, Keys, Floats, Doubles, npt.NDArray[np.uint8]]:
+    """(rows, keys, features, scores, sources) of the chosen places [B, K] among the candidates; behind the end the row
+    is -1 and all else 0."""
+    shape = chosen.shape
+    rows, keys = np.full(shape, -1, np.int32), np.zeros(shape, np.uint64)
+    features, score = np.zeros((*shape, x.shape[2]), np.float32), np.zeros(shape)
+    source = np.zeros(shape, np.uint8)
+    _take(
+        chosen, candidates.rows, world.catalogue.keys, x, scores, candidates.sources, rows, keys, features, score,
+        source,
+    )  # fmt: skip
+    return rows, keys, features, score, source
+
+
+@kernel(
+    reads("int32", 2), reads("int32", 2), reads("uint64"), reads("float32", 3), reads("float64", 2), reads("uint8", 2),
+    fills("int32", 2), fills("uint64", 2), fills("float32", 3), fills("float64", 2), fills("uint8", 2),
+)  # fmt: skip
+def _take(
+    chosen: Ints, all_rows: Ints, all_keys: Keys, all_features: Floats, all_scores: Doubles,
+    all_sources: npt.NDArray[np.uint8], rows: Ints, keys: Keys, features: Floats, scores: Doubles,
+    sources: npt.NDArray[np.uint8],
+) -> None:  # fmt: skip
+    for b in range(len(chosen)):
+        for k in range(chosen.shape[1]):
+            place = chosen[b, k]
+            if place >= 0:
+                row = all_rows[b, place]
+                rows[b, k], keys[b, k] = row, all_keys[row]
+                features[b, k] = all_features[b, place]
+                scores[b, k], sources[b, k] = all_scores[b, place], all_sources[b, place]
 
 
 def _reply(world: World, query: Query, said: Understanding | None, rows: list[int]) -> str | None:
