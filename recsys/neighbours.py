@@ -26,7 +26,7 @@ _DOUBT = np.float32(5)  # so much weight an item needs before its shares are bel
 _ONE = np.float32(1)
 _KEY = np.uint64(48)
 _BUCKETS, _LEADING = 256, np.uint64(40)  # keys are hashes of 48 bits: their first eight spread them evenly
-_HIGHEST = (1 << 28) - 1
+_HIGHEST, _PLACE = (1 << 28) - 1, (1 << 32) - 1
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ def neighbours_of(world: World, block: Block, session: int, together: int) -> tu
     n = _summed(
         evidence.keys, evidence.weights, block.rows, stats.keys, stats.popularity, stats.neighbours,
         stats.neighbour_weights, catalogue.keys, catalogue.slots, catalogue.sorted_keys, catalogue.sorted_rows,
-        catalogue.order, session, codes, sums, about, anchors, closest,
+        catalogue.order, catalogue.id_rows, session, codes, sums, about, anchors, closest,
     )  # fmt: skip
     weights, last, shares, lifts = sums[:, :n]
     return Neighbours(codes[:n], weights, last, shares, lifts, about[0, :n], about[1, :n]), anchors, closest
@@ -100,35 +100,34 @@ def _sort(keys: Keys, ordered: Keys, came: npt.NDArray[np.int64]) -> None:
         ordered[at], came[at] = key, i
 
 
-@kernel(
-    fills("int64"), fills("int32"), WHOLE, numba.types.float32, numba.types.int32, numba.types.int32, gives=WHOLE
-)  # fmt: skip
-def _with(ranks: npt.NDArray[np.int64], rows: Ints, n: int, weight: np.float32, last: np.int32, row: np.int32) -> int:
-    """Puts a row among the best `n` so far, by falling weight (in steps of 1e-4), then `last`; gives the new n. The
-    worst leaves where there is no more room."""
+@kernel(fills("int64"), WHOLE, numba.types.float32, numba.types.int32, gives=WHOLE)
+def _with(ranks: npt.NDArray[np.int64], n: int, weight: np.float32, place: np.int32) -> int:
+    """Puts what has this weight among the best `n` so far, by falling weight (in steps of 1e-4), then `place`; gives
+    the new n. The worst leaves where there is no more room."""
     steps = np.int64(min(np.rint(np.float64(weight) * 1e4), _HIGHEST))
-    rank = ((_HIGHEST - steps) << 32) | np.int64(last)
+    rank = ((_HIGHEST - steps) << 32) | np.int64(place)
     if n == len(ranks):
-        if n == 0 or ranks[n - 1] <= rank:
+        if ranks[n - 1] <= rank:
             return n
         n -= 1
     at = n
     while at > 0 and ranks[at - 1] > rank:
-        ranks[at], rows[at] = ranks[at - 1], rows[at - 1]
+        ranks[at] = ranks[at - 1]
         at -= 1
-    ranks[at], rows[at] = rank, row
+    ranks[at] = rank
     return n + 1
 
 
 @kernel(
     reads("uint64", 2), reads("float32", 2), reads("int32", 2), reads("uint64"), reads("float32", 2),
     reads("uint64", 2), reads("float32", 2), reads("uint64"), reads("int32"), reads("uint64"), reads("int32"),
-    reads("int32"), WHOLE, fills("uint64"), fills("float32", 2), fills("int32", 2), fills("int32", 2),
+    reads("int32"), reads("int32"), WHOLE, fills("uint64"), fills("float32", 2), fills("int32", 2), fills("int32", 2),
     fills("int32", 2), gives=WHOLE,
 )  # fmt: skip
 def _summed(
     keys: Keys, weights: Floats, rows: Ints, counted: Keys, popularity: Floats, near: Keys, near_weights: Floats,
-    row_keys: Keys, slots: Ints, live_keys: Keys, live_rows: Ints, ids: Ints, session: int,
+    row_keys: Keys, slots: Ints, live_keys: Keys, live_rows: Ints, place_of: Ints, row_at: Ints,
+    session: int,
     codes: Keys, sums: Floats, about: Ints, anchors: Ints, closest: Ints,
 ) -> int:  # fmt: skip
     """Fills `codes`, `sums` (weights, last, shares, lifts) and `about` (anchors, rows) as far as there are neighbours,
@@ -140,7 +139,7 @@ def _summed(
     heavy, whose = np.empty(room), np.empty(room, np.int64)
     by_age, by_mass, by_fame = np.empty(ANCHORS), np.empty(ANCHORS), np.empty(ANCHORS)
     column = np.empty(ANCHORS, np.int32)
-    ranks = np.empty(closest.shape[1], np.int64)
+    last_ranks, all_ranks = np.empty(session, np.int64), np.empty(closest.shape[1] - session, np.int64)
     last_bits = np.uint64(len(slots) - 1)
     n = 0
     for b in range(len(keys)):
@@ -188,8 +187,12 @@ def _summed(
             sums[0, n], sums[1, n], sums[2, n], sums[3, n] = weight, last, share, lift
             if row >= 0:
                 if sums[1, n] > 0:
-                    by_last = _with(ranks[:session], closest[b, :session], by_last, sums[1, n], ids[row], row)
+                    by_last = _with(last_ranks, by_last, sums[1, n], place_of[row])
                 if sums[0, n] > 0:
-                    by_all = _with(ranks[session:], closest[b, session:], by_all, sums[0, n], ids[row], row)
+                    by_all = _with(all_ranks, by_all, sums[0, n], place_of[row])
             n += 1
+        for i in range(by_last):
+            closest[b, i] = row_at[last_ranks[i] & _PLACE]
+        for i in range(by_all):
+            closest[b, session + i] = row_at[all_ranks[i] & _PLACE]
     return n

@@ -10,23 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from itertools import chain
 from typing import TypeVar
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
-from recsys.actions import CODES
-from recsys.compiled import YES, fills, kernel, reads
+from recsys.compiled import fills, kernel, reads
 from recsys.keys import item_keys
+from recsys.merge import merged
 from recsys.neighbours import Neighbours as Neighbours
 from recsys.neighbours import neighbours_of
 from recsys.policy import Policy
 from recsys.query import Block, Query, kept_out
 from recsys.sequence import LENGTH
 from recsys.text import terms
-from recsys.user import KEY_MASK, RECENT
 from recsys.world import World
 
 Name = TypeVar("Name", bound=Hashable)
@@ -46,7 +43,6 @@ PLACES = {
 }  # fmt: skip
 _ALL_AT_ONCE = 20_000
 _NONE = np.zeros(0, np.int32)
-_CODE, _CODE_MASK, _KEY_MASK = np.uint64(48), np.uint64(15), np.uint64(KEY_MASK)
 
 
 @dataclass(slots=True)
@@ -94,15 +90,29 @@ def _next(world: World, block: Block) -> tuple[Ints, Floats]:
     last = block.evidence.ts[user, order[:, -1]]
     users = world.sequence.users(into, rows[:, -LENGTH:].astype(np.int32), block.now // 1000 - last)
     pool, out, base = world.sequence_pool
-    order = world.catalogue.order[pool].astype(np.int64)
     best = np.full((b, PLACES["next"]), -1, np.int32)
     for line in np.flatnonzero(liked.any(axis=1)).tolist():
-        value = np.round((out @ users[line] + base).astype(np.float64) * 1e6).astype(np.int64)
-        rank = -(value << 32) + order  # by falling score, ties by item_id
-        first = np.argpartition(rank, PLACES["next"])[: PLACES["next"]] if len(rank) > PLACES["next"] else slice(None)
-        found = pool[first][np.argsort(rank[first], kind="stable")]
-        best[line, : len(found)] = found
+        _foremost(out @ users[line], base, pool, world.catalogue.order, best[line])
     return best, users
+
+
+@kernel(reads("float32"), reads("float32"), reads("int32"), reads("int32"), fills("int32"))
+def _foremost(scores: Floats, base: Floats, rows: Ints, ids: Ints, best: Ints) -> None:
+    """Fills `best` with the rows whose score and base are highest together (in steps of 1e-6), ties by item_id."""
+    value, order = np.empty(len(best)), np.empty(len(best), np.int32)
+    n = 0
+    for i in range(len(rows)):
+        one, last = np.rint(np.float64(scores[i] + base[i]) * 1e6), ids[rows[i]]
+        if n == len(best):
+            if one < value[n - 1] or (one == value[n - 1] and last > order[n - 1]):
+                continue
+            n -= 1
+        at = n
+        while at > 0 and (value[at - 1] < one or (value[at - 1] == one and order[at - 1] > last)):
+            value[at], order[at], best[at] = value[at - 1], order[at - 1], best[at - 1]
+            at -= 1
+        value[at], order[at], best[at] = one, last, rows[i]
+        n += 1
 
 
 def _near(world: World, vectors: Floats, free: npt.NDArray[np.bool_], n: int, pool: Executor | None) -> Ints:
@@ -169,7 +179,6 @@ def _generate(
 ) -> list[int]:
     """Fills `rows` and `sources` from every retriever, merged: the first retriever to name an item is its source.
     Gives how many there are for each query; none for those that name their candidates or carry conditions."""
-    queries, catalogue = block.queries, world.catalogue
     parts: list[tuple[str, Ints]] = []
     if any(score is not None for score in lexical):
         parts.append(("lexical", _by_words(world, lexical)))
@@ -184,35 +193,7 @@ def _generate(
     parts.append(("similar", near.taste))
     parts.append(("popular", world.popular[: max(20, policy.candidates // 4)]))
 
-    width = sum(found.shape[-1] for _, found in parts)
-    named, by, end = np.empty((len(queries), width), np.int32), np.empty(width, np.uint8), 0
-    for name, found in parts:
-        place = slice(end, end := end + found.shape[-1])
-        named[:, place], by[place] = found, CODE[name]
-    many = np.zeros(len(queries), np.int64)
-    most = np.array([0 if q.candidates is not None or q.constraints else policy.candidates for q in queries])
-    asked = np.array([q.asked for q in queries])
-    history = [q.user.history for q in queries]
-    excluded = [[*q.exclude, *q.like_items] for q in queries]
-    _merge(
-        named, by, most, catalogue.keys, world.shop, world.offered, catalogue.expires, asked, block.now,
-        np.frombuffer(b"".join(history), "<u8"), np.cumsum([len(h) // 8 for h in history]),
-        block.evidence.keys, block.evidence.codes, _kept_out_codes(policy),
-        item_keys(chain.from_iterable(excluded)), np.cumsum([len(names) for names in excluded]),
-        rows, sources, many,
-    )  # fmt: skip
-    counts: list[int] = many.tolist()
-    return counts
-
-
-def _kept_out_codes(policy: Policy) -> npt.NDArray[np.bool_]:
-    """bool[16]: whether what was done in that way may not be offered again; see `recsys.query.kept_out`."""
-    if policy.keep_out_actions is None:
-        return np.ones(16, bool)
-    codes = np.zeros(16, bool)
-    for action in policy.keep_out_actions:
-        codes[[CODES[action]] if action in CODES else [CODES["other"], CODES["other-"]]] = True
-    return codes
+    return merged(world, block, policy, [(CODE[name], found) for name, found in parts], rows, sources)
 
 
 def _by_words(world: World, lexical: list[Floats | None]) -> Ints:
@@ -284,65 +265,6 @@ def _liked_categories(rows: Ints, weights: Floats, categories: Ints, ranks: npt.
                     best = i
             liked[b, half] = found[best]
             found[best], total[best] = found[half], total[half]
-
-
-@kernel(fills("uint64"), numba.types.uint64, gives=YES)
-def _added(keys: Keys, key: np.uint64) -> bool:
-    """Adds a key to a set: a table of open addressing, with room left, whose size is a power of two. Says whether it is
-    new. Keys are hashes already."""
-    last_bits = np.int64(len(keys) - 1)
-    at = np.int64(key) & last_bits
-    while keys[at] != 0:
-        if keys[at] == key:
-            return False
-        at = (at + 1) & last_bits
-    keys[at] = key
-    return True
-
-
-@kernel(
-    reads("int32", 2), reads("uint8"), reads("int64"), reads("uint64"), reads("bool"), reads("bool"), reads("int64"),
-    reads("bool"), reads("int64"), reads("uint64"), reads("int64"), reads("uint64", 2), reads("uint8", 2),
-    reads("bool"), reads("uint64"), reads("int64"), fills("int32", 2), fills("uint8", 2), fills("int64"),
-)  # fmt: skip
-def _merge(
-    named: Ints, by: npt.NDArray[np.uint8], most: npt.NDArray[np.int64], keys: Keys, shop: npt.NDArray[np.bool_],
-    offered: npt.NDArray[np.bool_], expires: npt.NDArray[np.int64], asked: npt.NDArray[np.bool_],
-    now: npt.NDArray[np.int64], history: Keys, history_ends: npt.NDArray[np.int64], latest: Keys,
-    codes: npt.NDArray[np.uint8], kept_out: npt.NDArray[np.bool_], excluded: Keys,
-    excluded_ends: npt.NDArray[np.int64], rows: Ints, sources: npt.NDArray[np.uint8], many: npt.NDArray[np.int64],
-) -> None:  # fmt: skip
-    """Fills `rows` with the first `most` of the rows `named`, in their order and each once, that may be offered; with
-    `sources`, `by` which retriever; and `many`, how many they are.
-
-    By row: keys, shop, offered, expires. Kept out are what `history` (packed rows of all users, each one's up to its
-    place in `history_ends`) and the RECENT last of `latest` tell of, if its action's code is `kept_out`; and the keys
-    `excluded`."""
-    seen, before = 0, 0
-    for b in range(len(named)):
-        size = 16
-        while size < 2 * (history_ends[b] - seen + RECENT + excluded_ends[b] - before + most[b]):
-            size *= 2
-        out = np.zeros(size, np.uint64)  # what was kept out, and what has its place already
-        for i in range(seen, history_ends[b]):
-            if kept_out[np.int64((history[i] >> _CODE) & _CODE_MASK)]:
-                _added(out, history[i] & _KEY_MASK)
-        for i in range(latest.shape[1] - RECENT, latest.shape[1]):
-            if latest[b, i] != 0 and kept_out[codes[b, i]]:
-                _added(out, latest[b, i])
-        for i in range(before, excluded_ends[b]):
-            _added(out, excluded[i])
-        seen, before, n = history_ends[b], excluded_ends[b], 0
-        for i in range(len(by)):
-            if n == most[b]:
-                break
-            row = named[b, i]
-            if row < 0 or not (shop[row] or (asked[b] and offered[row])) or expires[row] <= now[b]:
-                continue
-            if _added(out, keys[row]):
-                rows[b, n], sources[b, n] = row, by[i]
-                n += 1
-        many[b] = n
 
 
 def _allowed(world: World, query: Query) -> npt.NDArray[np.bool_]:
