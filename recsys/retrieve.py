@@ -7,20 +7,26 @@ conditions are looked at one by one.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from recsys.compiled import fills, kernel, reads
 from recsys.keys import item_keys
+from recsys.merge import merged
+from recsys.neighbours import Neighbours as Neighbours
+from recsys.neighbours import neighbours_of
 from recsys.policy import Policy
 from recsys.query import Block, Query, kept_out
 from recsys.sequence import LENGTH
 from recsys.text import terms
-from recsys.user import KEY_MASK
 from recsys.world import World
 
+Name = TypeVar("Name", bound=Hashable)
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Keys = npt.NDArray[np.uint64]
@@ -30,43 +36,13 @@ SOURCES = (
     "next",
 )  # fmt: skip
 CODE = {name: code for code, name in enumerate(SOURCES)}
-ANCHORS = 10
-"""Latest liked items whose neighbours are candidates."""
 # places by retriever; `similar` is last and takes what the others leave
 PLACES = {
     "lexical": 50, "words": 60, "together": 70, "session": 20, "trending": 20, "new": 12, "category": 30, "general": 60,
     "next": 80,
 }  # fmt: skip
 _ALL_AT_ONCE = 20_000
-_DOUBT = 5.0  # so much weight an item needs before its shares are believed
-_KEY, _KEY_MASK = np.uint64(48), np.uint64(KEY_MASK)
-
-
-@dataclass(slots=True)
-class Neighbours:
-    """Co-visitation of a block, flat and sorted by (query << 48 | item key): summed weights over the anchors."""
-
-    codes: Keys
-    weights: Floats  # over the ANCHORS latest liked items, each by its own evidence
-    last: Floats  # of the very last liked item alone
-    shares: Floats  # of all that goes together with an anchor, summed over the anchors
-    lifts: Floats  # weight by the root of the anchor's popularity, summed over the anchors
-    anchors: Ints  # the evidence column of the liked item that speaks most for it
-    rows: Ints  # catalogue rows, -1 for unknown items
-
-    @classmethod
-    def none(cls) -> Neighbours:
-        zero, nowhere = np.zeros(0, np.float32), np.zeros(0, np.int32)
-        return cls(np.zeros(0, np.uint64), zero, zero, zero, zero, nowhere, nowhere)
-
-    def places(self, keys: Keys) -> npt.NDArray[np.int64]:
-        """int64[B, C] for item keys [B, C]: where each stands in `codes`, -1 where it does not."""
-        if not len(self.codes):
-            return np.full(keys.shape, -1)
-        wanted = (np.arange(len(keys), dtype=np.uint64) << _KEY)[:, None] | keys
-        at = self.codes.searchsorted(wanted)
-        at[self.codes.take(at, mode="clip") != wanted] = -1
-        return at
+_NONE = np.zeros(0, np.int32)
 
 
 @dataclass(slots=True)
@@ -79,55 +55,6 @@ class Candidates:
     neighbours: Neighbours
     users: Floats  # [B, D] the sequence model's vectors of the users
     anchors: Ints  # [B, ANCHORS] catalogue rows of the items that neighbours were looked for, newest first, -1 padded
-
-
-def anchors_of(block: Block) -> tuple[Keys, Floats, Ints]:
-    """([B, ANCHORS] keys, weights, evidence columns) of the latest items the user took to, newest first; 0 where there
-    are fewer."""
-    liked = block.liked
-    place = np.where(liked, -np.arange(liked.shape[1]), 1)
-    newest = place.argsort(axis=1, kind="stable")[:, :ANCHORS]
-    line = np.arange(len(newest))[:, None]
-    on = liked[line, newest]
-    keys, weights = block.evidence.keys[line, newest] * on, block.evidence.weights[line, newest] * on
-    return keys, weights, newest.astype(np.int32)
-
-
-def neighbours_of(world: World, keys: Keys, weights: Floats, columns: Ints) -> Neighbours:
-    """Sums the co-visitation rows of each query's anchors. An anchor counts by log1p of its weight and by its age in
-    steps (newest 1, then 1/2, 1/3 ...)."""
-    stats = world.statistics
-    at = stats.take(keys.ravel())
-    flat = (at >= 0).nonzero()[0]
-    if not len(flat):
-        return Neighbours.none()
-    query, step = np.divmod(flat, keys.shape[1])
-    found = at[flat]
-    near, weight = stats.neighbours[found], stats.neighbour_weights[found]
-    used = near.ravel().nonzero()[0]
-    if not len(used):
-        return Neighbours.none()
-    factors = np.empty((len(flat), 4))
-    factors[:, 0] = np.log1p(weights.ravel()[flat]) / (1 + step)
-    factors[:, 1] = step == 0
-    factors[:, 2] = 1 / (weight.sum(axis=1) + _DOUBT)
-    factors[:, 3] = 1 / np.sqrt(stats.popularity[found, -1] + _DOUBT)
-    codes = ((query.astype(np.uint64) << _KEY)[:, None] | near).take(used)
-    order = codes.argsort(kind="stable")
-    codes, used = codes[order], used[order]
-    line = used // near.shape[1]
-    parts = weight.take(used)[:, None] * factors.take(line, axis=0)
-    new = np.empty(len(codes), bool)
-    new[0] = True
-    np.not_equal(codes[1:], codes[:-1], out=new[1:])
-    starts = new.nonzero()[0]
-    codes = codes[starts]
-    summed = parts[:, 0].astype(np.float32)
-    most = np.maximum.reduceat(summed, starts)[new.cumsum() - 1]
-    sums = np.ascontiguousarray(np.add.reduceat(parts, starts, axis=0).T, np.float32)
-    anchors = np.maximum.reduceat(np.where(summed == most, columns.ravel()[flat][line], -1), starts)
-    rows = world.catalogue.rows_of_keys(codes & _KEY_MASK)
-    return Neighbours(codes, sums[0], sums[1], sums[2], sums[3], anchors, rows)
 
 
 @dataclass(slots=True)
@@ -163,15 +90,29 @@ def _next(world: World, block: Block) -> tuple[Ints, Floats]:
     last = block.evidence.ts[user, order[:, -1]]
     users = world.sequence.users(into, rows[:, -LENGTH:].astype(np.int32), block.now // 1000 - last)
     pool, out, base = world.sequence_pool
-    order = world.catalogue.order[pool].astype(np.int64)
     best = np.full((b, PLACES["next"]), -1, np.int32)
     for line in np.flatnonzero(liked.any(axis=1)).tolist():
-        value = np.round((out @ users[line] + base).astype(np.float64) * 1e6).astype(np.int64)
-        rank = -(value << 32) + order  # by falling score, ties by item_id
-        first = np.argpartition(rank, PLACES["next"])[: PLACES["next"]] if len(rank) > PLACES["next"] else slice(None)
-        found = pool[first][np.argsort(rank[first], kind="stable")]
-        best[line, : len(found)] = found
+        _foremost(out @ users[line], base, pool, world.catalogue.order, best[line])
     return best, users
+
+
+@kernel(reads("float32"), reads("float32"), reads("int32"), reads("int32"), fills("int32"))
+def _foremost(scores: Floats, base: Floats, rows: Ints, ids: Ints, best: Ints) -> None:
+    """Fills `best` with the rows whose score and base are highest together (in steps of 1e-6), ties by item_id."""
+    value, order = np.empty(len(best)), np.empty(len(best), np.int32)
+    n = 0
+    for i in range(len(rows)):
+        one, last = np.rint(np.float64(scores[i] + base[i]) * 1e6), ids[rows[i]]
+        if n == len(best):
+            if one < value[n - 1] or (one == value[n - 1] and last > order[n - 1]):
+                continue
+            n -= 1
+        at = n
+        while at > 0 and (value[at - 1] < one or (value[at - 1] == one and order[at - 1] > last)):
+            value[at], order[at], best[at] = value[at - 1], order[at - 1], best[at - 1]
+            at -= 1
+        value[at], order[at], best[at] = one, last, rows[i]
+        n += 1
 
 
 def _near(world: World, vectors: Floats, free: npt.NDArray[np.bool_], n: int, pool: Executor | None) -> Ints:
@@ -190,18 +131,14 @@ def _near(world: World, vectors: Floats, free: npt.NDArray[np.bool_], n: int, po
 def retrieve(world: World, block: Block, near: Near, policy: Policy) -> Candidates:
     """Candidates of every query of the block, `near` being what `search` found for it; see the module's docstring."""
     b, c = len(block.queries), policy.candidates
-    keys, weights, columns = anchors_of(block)
-    neighbours = neighbours_of(world, keys, weights, columns)
-    anchors = np.where(keys > 0, block.rows[np.arange(b)[:, None], columns], -1).astype(np.int32)
+    neighbours, anchors, closest = neighbours_of(world, block, PLACES["session"], PLACES["together"])
     named = [q for q in block.queries if q.candidates is not None]
     width = max([c, *(len(q.candidates or ()) for q in named)])
     rows, sources = np.full((b, width), -1, np.int32), np.zeros((b, width), np.uint8)
     lexical = [_lexical(world, block, at) for at in range(b)]
-    plain = [at for at, q in enumerate(block.queries) if q.candidates is None and not q.constraints]
-    if plain and world.catalogue.rows:
-        found, source = _generate(world, block, np.array(plain), near, neighbours, lexical, policy)
-        rows[plain, :c], sources[plain, :c] = found, source
-    many = (rows >= 0).sum(axis=1).tolist()
+    many = [0] * b
+    if world.catalogue.rows and any(q.candidates is None and not q.constraints for q in block.queries):
+        many = _generate(world, block, near, closest, lexical, policy, rows, sources)
     for at, query in enumerate(block.queries):
         if query.candidates is not None:
             chosen = _named(world, query)
@@ -233,126 +170,101 @@ def _lexical(world: World, block: Block, at: int) -> Floats | None:
 def _generate(
     world: World,
     block: Block,
-    at: npt.NDArray[np.int64],
     near: Near,
-    neighbours: Neighbours,
+    closest: Ints,
     lexical: list[Floats | None],
     policy: Policy,
-) -> tuple[Ints, npt.NDArray[np.uint8]]:
-    """Rows [b, candidates] of the queries `at` from every retriever, merged: the first retriever to name an item is
-    its source."""
+    rows: Ints,
+    sources: npt.NDArray[np.uint8],
+) -> list[int]:
+    """Fills `rows` and `sources` from every retriever, merged: the first retriever to name an item is its source.
+    Gives how many there are for each query; none for those that name their candidates or carry conditions."""
     parts: list[tuple[str, Ints]] = []
-    b, catalogue = len(at), world.catalogue
-    by_words = np.full((b, PLACES["lexical"]), -1, np.int32)
-    for line, query in enumerate(at.tolist()):
-        score = lexical[query]
-        if score is not None:
-            best = world.best(score, world.offered & (score > 0), PLACES["lexical"])
-            by_words[line, : len(best)] = best
-    parts.append(("lexical", by_words))
-    parts.append(("words", near.words[at]))
-    whole = len(block.queries)
-    parts.append(("session", _top_neighbours(world, neighbours, neighbours.last, whole, PLACES["session"])[at]))
-    parts.append(("together", _top_neighbours(world, neighbours, neighbours.weights, whole, PLACES["together"])[at]))
-    parts.append(("next", near.next[at]))
-    parts.append(("general", _general(world, block, at)))
+    if any(score is not None for score in lexical):
+        parts.append(("lexical", _by_words(world, lexical)))
+    parts.append(("words", near.words))
+    parts.append(("session", closest[:, : PLACES["session"]]))
+    parts.append(("together", closest[:, PLACES["session"] :]))
+    parts.append(("next", near.next))
+    parts.append(("general", _general(world, block)))
     parts.append(("trending", world.trending[: PLACES["trending"]]))
     parts.append(("new", world.newest[: PLACES["new"]]))
-    parts.append(("category", _of_categories(world, block, at)))
-    parts.append(("similar", near.taste[at]))
+    parts.append(("category", _of_categories(world, block)))
+    parts.append(("similar", near.taste))
     parts.append(("popular", world.popular[: max(20, policy.candidates // 4)]))
 
-    width = sum(found.shape[-1] for _, found in parts)
-    rows, sources, end = np.empty((b, width), np.int32), np.empty(width, np.uint8), 0
-    for name, found in parts:
-        place = slice(end, end := end + found.shape[-1])
-        rows[:, place], sources[place] = found, CODE[name]
-    ok = _first_of_each(rows) & _offerable(world, block, at, rows)
-    out = [kept_out(block.queries[q], policy) for q in at]
-    own = np.arange(b, dtype=np.uint64) << _KEY
-    codes = np.concatenate(out) | own.repeat([len(keys) for keys in out])
-    if len(codes):
-        codes.sort()
-        mine = catalogue.keys.take(rows, mode="clip") | own[:, None]
-        ok &= codes.take(codes.searchsorted(mine), mode="clip") != mine
-    first = (~ok).argsort(axis=1, kind="stable")[:, : policy.candidates]
-    own_line = np.arange(b)[:, None]
-    result = np.where(ok[own_line, first], rows[own_line, first], np.int32(-1))
-    source = sources[first]
-    short = policy.candidates - result.shape[1]
-    if short > 0:
-        result = np.pad(result, ((0, 0), (0, short)), constant_values=-1)
-        source = np.pad(source, ((0, 0), (0, short)))
-    return result, source
+    return merged(world, block, policy, [(CODE[name], found) for name, found in parts], rows, sources)
 
 
-def _first_of_each(rows: Ints) -> npt.NDArray[np.bool_]:
-    """bool like `rows`: true where a row stands for the first time in its line (and is no padding)."""
-    order = rows.argsort(axis=1, kind="stable")
-    line = np.arange(len(rows))[:, None]
-    ordered = rows[line, order]
-    first = ordered >= 0
-    first[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
-    out = np.empty(rows.shape, bool)
-    out[line, order] = first
+def _by_words(world: World, lexical: list[Floats | None]) -> Ints:
+    """[b, places]: the best by the words of what was asked for or said."""
+    out = np.full((len(lexical), PLACES["lexical"]), -1, np.int32)
+    for line, score in enumerate(lexical):
+        if score is not None:
+            best = world.best(score, world.offered & (score > 0), PLACES["lexical"])
+            out[line, : len(best)] = best
     return out
 
 
-def _offerable(world: World, block: Block, at: npt.NDArray[np.int64], rows: Ints) -> npt.NDArray[np.bool_]:
-    asked = np.fromiter((block.queries[q].asked for q in at), bool, len(at))
-    ok = world.shop.take(rows, mode="clip")
-    if asked.any():
-        ok |= asked[:, None] & world.offered.take(rows, mode="clip")
-    now = block.now[at]
-    if world.first_expiry <= now.max():
-        ok &= world.catalogue.expires.take(rows, mode="clip") > now[:, None]
-    return ok
-
-
-def _top_neighbours(world: World, neighbours: Neighbours, weights: Floats, b: int, n: int) -> Ints:
-    """[b, n]: rows of the heaviest neighbours by `weights` (one a code of `neighbours`), ties by item_id."""
-    out = np.full((b, n), -1, np.int32)
-    used = ((weights > 0) & (neighbours.rows >= 0)).nonzero()[0]
-    if not len(used):
-        return out
-    query, rows = (neighbours.codes[used] >> _KEY).astype(np.int64), neighbours.rows[used]
-    # one number a neighbour sorts by query, then falling weight, then item_id
-    steps = np.minimum(np.rint(weights[used].astype(np.float64) * 1e4), (1 << 28) - 1).astype(np.int64)
-    rank = (query << 52) | (((1 << 28) - 1 - steps) << 24) | world.catalogue.order[rows]
-    rows = rows[rank.argsort()]  # queries stand in order before and after
-    place = np.arange(len(query)) - query.searchsorted(np.arange(b))[query]
-    best = (place < n).nonzero()[0]
-    out[query[best], place[best]] = rows[best]
-    return out
-
-
-def _general(world: World, block: Block, at: npt.NDArray[np.int64]) -> Ints:
+def _general(world: World, block: Block) -> Ints:
     """[b, places]: the best by what is the same for everybody, as the ranker weighs it for the moment of each query."""
-    best = np.full((len(at), PLACES["general"]), -1, np.int32)
-    for line, context in enumerate(block.context[at]):
-        rows = world.best_in_general(context.tobytes())[: PLACES["general"]]
-        best[line, : len(rows)] = rows
-    return best
+    context = block.context
+    size, moments = context[0].nbytes, context.tobytes()
+    return _looked_up(
+        [moments[at : at + size] for at in range(0, len(moments), size)], world.best_in_general, PLACES["general"]
+    )
 
 
-def _of_categories(world: World, block: Block, at: npt.NDArray[np.int64]) -> Ints:
+def _of_categories(world: World, block: Block) -> Ints:
     """[b, places]: the best of the two categories that the user's evidence weighs most."""
-    n = PLACES["category"] // 2
-    out = np.full((len(at), 2 * n), -1, np.int32)
-    weights = block.evidence.weights[at]
-    first = world.catalogue.categories[:, 0].take(block.rows[at], mode="clip")
-    line, place = (block.liked[at] & (block.rows[at] >= 0) & (first >= 0)).nonzero()
-    names = world.catalogue.category_names.all
-    total = np.bincount(line * len(names) + first[line, place], weights[line, place])
-    liked: list[list[tuple[float, str, int]]] = [[] for _ in at]
-    for code in total.nonzero()[0].tolist():
-        query, category = divmod(code, len(names))
-        liked[query].append((-round(float(total[code]), 4), names[category], category))
-    for query, choice in enumerate(liked):
-        for half, (_, _, category) in enumerate(sorted(choice)[:2]):
-            best = world.best_in_category(category, n)[:n]
-            out[query, half * n : half * n + len(best)] = best
-    return out
+    n, catalogue = PLACES["category"] // 2, world.catalogue
+    liked = np.full((len(block.rows), 2), -1, np.int32)
+    _liked_categories(block.rows, block.evidence.weights, catalogue.categories, catalogue.category_names.ranks(), liked)
+
+    def best(category: int) -> Ints:
+        return world.best_in_category(category, n) if category >= 0 else _NONE
+
+    return _looked_up(liked.ravel().tolist(), best, n).reshape(len(liked), 2 * n)
+
+
+def _looked_up(names: list[Name], best: Callable[[Name], Ints], n: int) -> Ints:
+    """[names, n]: the first of what is best by each name, -1 padded."""
+    number = {name: at for at, name in enumerate(dict.fromkeys(names))}
+    table = np.full((len(number), n), -1, np.int32)
+    for name, at in number.items():
+        found = best(name)[:n]
+        table[at, : len(found)] = found
+    return table if len(table) == len(names) else table[[number[name] for name in names]]
+
+
+@kernel(reads("int32", 2), reads("float32", 2), reads("int32", 2), reads("int64"), fills("int32", 2))
+def _liked_categories(rows: Ints, weights: Floats, categories: Ints, ranks: npt.NDArray[np.int64], liked: Ints) -> None:
+    """Fills [B, 2] with the first categories of what was liked that weigh most (rounded), ties by name."""
+    found, total = np.empty(rows.shape[1], np.int32), np.empty(rows.shape[1])
+    for b in range(len(rows)):
+        n = 0
+        for s in range(rows.shape[1]):
+            if rows[b, s] < 0 or not weights[b, s] > 0:
+                continue
+            category = categories[rows[b, s], 0]
+            if category < 0:
+                continue
+            at = 0
+            while at < n and found[at] != category:
+                at += 1
+            if at == n:
+                found[n], total[n] = category, 0
+                n += 1
+            total[at] += weights[b, s]
+        for half in range(min(n, liked.shape[1])):
+            best = half
+            for i in range(half, n):
+                if half == 0:
+                    total[i] = np.rint(total[i] * 1e4) / 1e4
+                if total[i] > total[best] or (total[i] == total[best] and ranks[found[i]] < ranks[found[best]]):
+                    best = i
+            liked[b, half] = found[best]
+            found[best], total[best] = found[half], total[half]
 
 
 def _allowed(world: World, query: Query) -> npt.NDArray[np.bool_]:
