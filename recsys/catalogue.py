@@ -48,11 +48,13 @@ class Names:
 
     def ranks(self) -> npt.NDArray[np.int64]:
         """int64[names]: the alphabetical place of each, which is what ties are broken by: numbers tell load order."""
-        if len(self._ranks) != len(self.all):
-            ranks = np.empty(len(self.all), np.int64)
-            ranks[sorted(range(len(self.all)), key=self.all.__getitem__)] = np.arange(len(self.all))
+        ranks, names = self._ranks, self.all
+        if len(ranks) != len(names):
+            names = list(names)  # the next World may add some meanwhile
+            ranks = np.empty(len(names), np.int64)
+            ranks[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
             self._ranks = ranks
-        return self._ranks
+        return ranks
 
 
 @dataclass(frozen=True, slots=True)

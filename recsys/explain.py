@@ -17,9 +17,9 @@ from recsys.actions import ACTIONS, PAST_TENSE
 from recsys.compiled import dot, fills, kernel, reads
 from recsys.dialogue.naming import shown_category
 from recsys.features import FEATURES, GROUPS, INDEX, side_by_side
+from recsys.neighbours import Neighbours
 from recsys.policy import Policy
 from recsys.query import Block
-from recsys.retrieve import Neighbours
 from recsys.score import Tastes
 from recsys.user import RECENT
 from recsys.world import World

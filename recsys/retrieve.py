@@ -18,8 +18,7 @@ import numpy.typing as npt
 from recsys.compiled import fills, kernel, reads
 from recsys.keys import item_keys
 from recsys.merge import merged
-from recsys.neighbours import Neighbours as Neighbours
-from recsys.neighbours import neighbours_of
+from recsys.neighbours import Neighbours, neighbours_of
 from recsys.policy import Policy
 from recsys.query import Block, Query, kept_out
 from recsys.sequence import LENGTH
