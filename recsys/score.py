@@ -201,6 +201,7 @@ def _plain(
             for i in range(ends[b], ends[b + 1]):
                 if shown[i] == key:
                     line[at[_SHOWN]] = -np.log2(np.float32(1) + np.float32(times[i])) / np.float32(4)
+                    break
             line[at[_AVAILABLE]] = 1
 
 
