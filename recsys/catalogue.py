@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from recsys.compiled import fills, kernel, reads
 from recsys.keys import item_key
 from schemas.items import Item, Withdrawn
 
@@ -107,16 +108,9 @@ class Catalogue:
 
     def rows_of_keys(self, keys: npt.NDArray[np.uint64]) -> Ints:
         """int32 like `keys`: the live row of each item key, -1 where the catalogue has none."""
-        if not len(self.sorted_keys):
-            return np.full(keys.shape, -1, np.int32)
-        # keys are hashes: nearly every row stands in the slot that its last bits name, the others are searched for
-        rows: Ints = self.slots.take((keys & np.uint64(len(self.slots) - 1)).astype(np.intp))
-        others = ((self.keys.take(rows, mode="wrap") != keys) | (rows < 0)).ravel().nonzero()[0]
-        if len(others):
-            wanted = keys.ravel()[others]
-            at = self.sorted_keys.searchsorted(wanted)
-            known = self.sorted_keys.take(at, mode="clip") == wanted
-            rows.ravel()[others] = np.where(known, self.sorted_rows.take(at, mode="clip"), np.int32(-1))
+        wanted = np.ascontiguousarray(keys, np.uint64)
+        rows = np.empty(wanted.shape, np.int32)
+        _rows_of(wanted.ravel(), self.slots, self.keys, self.sorted_keys, self.sorted_rows, rows.reshape(-1))
         return rows
 
     def offerable(self, now_ms: int) -> Bools:
@@ -223,6 +217,26 @@ class Catalogue:
             ids.insert(at, item.item_id)
             rows = np.insert(rows, at, row_of[item.item_id])
         return ids, rows.astype(np.int32)
+
+
+@kernel(
+    reads("uint64"), reads("int32"), reads("uint64"), reads("uint64"), reads("int32"), fills("int32")
+)  # fmt: skip
+def _rows_of(
+    wanted: npt.NDArray[np.uint64], slots: Ints, keys: npt.NDArray[np.uint64], sorted_keys: npt.NDArray[np.uint64],
+    sorted_rows: Ints, rows: Ints,
+) -> None:  # fmt: skip
+    """Fills in the live row of each wanted key, -1 where there is none. Keys are hashes: nearly every row stands in the
+    slot that its last bits name, the others are searched for."""
+    last_bits = np.uint64(len(slots) - 1)
+    for i in range(len(wanted)):
+        key = wanted[i]
+        row = slots[key & last_bits]
+        # in a slot that is taken stands another row with these last bits; who has none finds it empty
+        if row >= 0 and keys[row] != key:
+            at = np.searchsorted(sorted_keys, key)
+            row = sorted_rows[at] if at < len(sorted_keys) and sorted_keys[at] == key else np.int32(-1)
+        rows[i] = row
 
 
 def _slots(keys: npt.NDArray[np.uint64], live: Ints) -> Ints:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.actions import CODES
+from recsys.compiled import dot, fills, kernel, reads
 from recsys.evidence import Evidence, evidence_of, seen_keys
 from recsys.features import CONTEXT
 from recsys.keys import item_keys
@@ -67,15 +68,8 @@ class Block:
     @cached_property
     def context(self) -> Floats:
         """float32[B, len(recsys.features.CONTEXT)]: what holds of the moment of each query."""
-        many = (self.evidence.keys > 0).sum(axis=1)
-        idle = self.now // 1000 - self.evidence.ts[:, -1]
-        lines = np.empty((len(many), len(CONTEXT)), np.float32)
-        lines[:, 0] = 1
-        lines[:, 1] = many == 0
-        lines[:, 2] = (many > 0) & (many < 3)
-        lines[:, 3] = many >= 10
-        lines[:, 4] = (many > 0) & (idle < 86_400)
-        lines[:, 5] = (many > 0) & (idle > 60 * 86_400)
+        lines = np.empty((len(self.now), len(CONTEXT)), np.float32)
+        _moments(self.evidence.keys, self.evidence.ts, self.now, lines)
         return lines
 
 
@@ -85,35 +79,78 @@ def block_of(world: World, queries: Sequence[Query], policy: Policy, weights: Fl
     evidence = evidence_of([q.user for q in queries], now // 1000, policy, weights)
     rows = world.catalogue.rows_of_keys(evidence.keys)
     start = np.fromiter((q.user.session_start_s for q in queries), np.int64, len(queries))
-    in_session = np.where(evidence.ts >= start[:, None], np.maximum(evidence.weights, 0), np.float32(0))
-    profile, session = _mean_vectors(world, rows, evidence.weights, in_session)
+    profile, session = _mean_vectors(world, rows, evidence.weights, evidence.ts, start)
     for at, query in enumerate(queries):
         if query.like_items:
             liked = world.catalogue.rows_of_keys(item_keys(query.like_items[:50]))[None]
-            profile[at] = _mean_vectors(world, liked, np.ones(liked.shape, np.float32))[0][0]
+            none = np.zeros(liked.shape, np.int64)
+            profile[at] = _mean_vectors(world, liked, np.ones(liked.shape, np.float32), none, none[0, :1])[0][0]
     texts = [_texts(q) for q in queries]
     return Block(queries, evidence, rows, now, profile, session, _words_vectors(world, queries, texts), texts)
 
 
-def _mean_vectors(world: World, rows: Ints, *weightings: Floats) -> list[Floats]:
-    """[B, dim] for each weighting [B, S]: the unit vector of the weighted sum of the rows' vectors. Dislikes pull away
-    with half their weight."""
+def _mean_vectors(
+    world: World, rows: Ints, weights: Floats, ts: npt.NDArray[np.int64], start: npt.NDArray[np.int64]
+) -> tuple[Floats, Floats]:
+    """(profile, session) [B, dim]: the unit vectors of the weighted sums of the rows' vectors, over all rows [B, S] and
+    over those that were liked since `start` [B]; zeros where there are none."""
     dense = world.dense
-    if not dense.dim or not world.catalogue.rows:
-        return [np.zeros((len(rows), dense.dim), np.float32) for _ in weightings]
-    known = (rows >= 0) & dense.has[rows]
-    vectors = dense.vectors[np.where(known, rows, 0)]
-    found: list[Floats] = []
-    for weights in weightings:
-        w = np.where(known, np.where(weights < 0, weights * np.float32(0.5), weights), np.float32(0))
-        # einsum adds the rows in order, one user at a time: the sum is the same in every batch
-        total = np.einsum("bs,bsd->bd", w, vectors)
-        norm = np.sqrt(np.einsum("bd,bd->b", total, total))[:, None]
-        found.append(total / np.where(norm > 1e-6, norm, np.float32(1)) * (norm > 1e-6))
-    return found
+    profile, session = np.zeros((len(rows), dense.dim), np.float32), np.zeros((len(rows), dense.dim), np.float32)
+    if dense.dim and world.catalogue.rows:
+        _sum_vectors(rows, weights, ts, start, dense.vectors, dense.has, profile, session)
+    return profile, session
+
+
+@kernel(
+    reads("int32", 2), reads("float32", 2), reads("int64", 2), reads("int64"), reads("float32", 2), reads("bool"),
+    fills("float32", 2), fills("float32", 2),
+)  # fmt: skip
+def _sum_vectors(
+    rows: Ints, weights: Floats, ts: npt.NDArray[np.int64], start: npt.NDArray[np.int64], vectors: Floats,
+    has: npt.NDArray[np.bool_], profile: Floats, session: Floats,
+) -> None:  # fmt: skip
+    """Adds up what `_mean_vectors` gives, onto zeros. Dislikes pull the profile away with half their weight."""
+    for b in range(len(rows)):
+        whole, lately = profile[b], session[b]
+        for s in range(rows.shape[1]):
+            row, weight = rows[b, s], weights[b, s]
+            if row < 0 or weight == 0 or not has[row]:
+                continue
+            vector = vectors[row]
+            pull = weight if weight > 0 else weight * np.float32(0.5)
+            for i in range(len(vector)):
+                whole[i] += pull * vector[i]
+            if weight > 0 and ts[b, s] >= start[b]:
+                for i in range(len(vector)):
+                    lately[i] += weight * vector[i]
+        for total in (whole, lately):
+            norm = np.sqrt(dot(total, total))
+            for i in range(len(total)):
+                total[i] = total[i] / norm if norm > 1e-6 else np.float32(0)
+
+
+@kernel(reads("uint64", 2), reads("int64", 2), reads("int64"), fills("float32", 2))
+def _moments(
+    keys: npt.NDArray[np.uint64], ts: npt.NDArray[np.int64], now: npt.NDArray[np.int64], lines: Floats
+) -> None:
+    """Fills a line of CONTEXT for each query: always, stranger, newcomer, regular, hot, returning."""
+    for b in range(len(keys)):
+        many = 0
+        for s in range(keys.shape[1]):
+            many += keys[b, s] > 0
+        idle_s = now[b] // 1000 - ts[b, -1]
+        line = lines[b]
+        line[0] = 1
+        line[1] = many == 0
+        line[2] = 0 < many < 3
+        line[3] = many >= 10
+        line[4] = many > 0 and idle_s < 86_400
+        line[5] = many > 0 and idle_s > 60 * 86_400
 
 
 def _texts(query: Query) -> list[tuple[str, str]]:
+    if not (query.text or query.user.words or query.user.statements):
+        return []
     said = [(w.event_id, w.text) for w in reversed(query.user.words) if w.event_id != query.event_id]
     own = [(s.statement_id, s.text) for s in query.user.statements if s.state in ("added", "pinned") and s.text]
     first = [(query.event_id, query.said or query.text)] if query.text else []

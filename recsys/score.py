@@ -1,7 +1,7 @@
 """Score: the feature table filled in for a block's candidates.
 
-In: World, Block, Candidates. Out: float32[B, C, F] for `recsys.rank`. Each line of `features_of` fills one feature of
-`recsys.features.FEATURES`; all of it is array work over the whole block.
+In: World, Block, Candidates. Out: float32[B, C, F] for `recsys.rank`. Three kernels fill it, a query and a candidate at
+a time: what the catalogue says against the user's tastes, what was chosen together, and what is near in meaning.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from recsys.compiled import REAL, WHOLE, dot, fills, kernel, reads
 from recsys.features import FEATURES, INDEX, side_by_side
 from recsys.query import Block
 from recsys.retrieve import Candidates
@@ -19,16 +20,30 @@ from recsys.world import World
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
+Longs = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.uint64]
 NEW_HALF_LIFE_MS = 14 * 86_400_000
 CATEGORY_STATEMENT = "category:"
 _COMPANY = side_by_side(
     "covisitation", "covisitation_last", "covisitation_log", "covisitation_last_log", "covisitation_share",
     "covisitation_lift",
 )  # fmt: skip
-_COMPANY_UNITS = np.array([1, 1, 0.05, 0.05, 1e-4, 1e-3], np.float32)
-_COMPANY_SCALES = np.array([4, 4, 8, 8, 8, 6], np.float32)
-_KEY = np.uint64(48)
-_SHOWN = np.dtype([("key", "<u4"), ("times", "u1")])  # as recsys.user.SHOWN_ROW
+
+
+def _columns(*names: str) -> npt.NDArray[np.int64]:
+    """Where features stand in the table. Kernels are told: cached machine code would not see that the table changed."""
+    return np.array([INDEX[name] for name in names], np.int64)
+
+
+_PLAIN = _columns("lexical", "newness", "category", "brand", "price_fit", "shown", "available")
+_LEXICAL, _NEWNESS, _CATEGORY, _BRAND, _PRICE_FIT, _SHOWN, _AVAILABLE = range(7)
+_MEANING = _columns(
+    "similarity", "session_similarity", "words", "similarity_last", "similarity_best", "similarity_recent",
+    "sequence", "sequence_bias",
+)  # fmt: skip
+_TO_ALL, _TO_SESSION, _TO_WORDS, _TO_LAST, _TO_BEST, _TO_RECENT, _NEXT, _NEXT_BIAS = range(8)
+_SHOWN_ROW = np.dtype([("key", "<u4"), ("times", "u1")])  # as recsys.user.SHOWN_ROW
+_NO_SEQUENCE = np.zeros((0, 0), np.float32), np.zeros(0, np.float32)
 
 
 @dataclass(slots=True)
@@ -43,140 +58,257 @@ class Tastes:
 def tastes_of(world: World, block: Block) -> Tastes:
     c = world.catalogue
     b = len(block.rows)
-    rows = np.maximum(block.rows, 0)
-    weights = np.where(block.rows >= 0, block.evidence.weights, np.float32(0))
-    total = np.maximum(np.abs(weights).sum(axis=1), 1e-9)
     if not c.rows:
         return Tastes(np.zeros((b, 0), np.float32), np.zeros((b, 0), np.float32), np.full(b, np.nan, np.float32))
-
-    def shares(values: npt.NDArray[np.int32], n: int) -> Floats:
-        """Sums weights by (query, value); values [B, S, V], -1 for none. One spare column takes what has none."""
-        code = values + (np.arange(b) * (n + 1) + 1)[:, None, None]
-        summed = np.bincount(code.ravel(), weights.repeat(values.shape[2]), minlength=b * (n + 1))
-        return (summed.reshape(b, n + 1)[:, 1:] / total[:, None]).astype(np.float32)
-
-    categories = shares(c.categories[rows], len(c.category_names.all))
-    brands = shares(c.brand[rows][:, :, None], len(c.brand_names.all))
+    categories = np.zeros((b, len(c.category_names.all)), np.float32)
+    brands = np.zeros((b, len(c.brand_names.all)), np.float32)
+    price = np.empty(b, np.float32)
+    _tastes(block.rows, block.evidence.weights, c.categories, c.brand, world.price_level, categories, brands, price)
     for at, query in enumerate(block.queries):
         for statement in query.user.statements:
             if statement.state == "muted" and statement.statement_id.startswith(CATEGORY_STATEMENT):
                 number = c.category_names.of.get(statement.statement_id.removeprefix(CATEGORY_STATEMENT))
                 if number is not None and number < categories.shape[1]:
                     categories[at, number] = min(categories[at, number], 0)
-    return Tastes(categories, brands, price_taste(world, rows, weights))
+    return Tastes(categories, brands, price)
 
 
 def price_taste(world: World, rows: Ints, weights: Floats) -> Floats:
-    """float32[B]: the mean price level of what was liked, by weight; nan where none had a price. Rows [B, S] >= 0."""
-    level = world.price_level[rows]
-    priced = ~np.isnan(level)
-    liked = np.where(priced, np.maximum(weights, 0), 0)
-    weight = liked.sum(axis=1)
-    total = (np.where(priced, level, 0) * liked).sum(axis=1)
-    price: Floats = np.full(len(rows), np.nan, np.float32)
-    np.divide(total, weight, out=price, where=weight > 0, casting="same_kind")
+    """float32[B]: the mean price level of what was liked, by weight; nan where none had a price. Rows [B, S], -1 for
+    none."""
+    price = np.empty(len(rows), np.float32)
+    _prices(np.ascontiguousarray(rows, np.int32), weights, world.price_level, price)
     return price
 
 
 def features_of(world: World, block: Block, candidates: Candidates, tastes: Tastes) -> Floats:
-    """float32[B, C, F]; lines of padding hold whatever they hold."""
-    c = world.catalogue
-    rows = np.maximum(candidates.rows, 0).astype(np.intp)
-    b, width = rows.shape
-    x = np.zeros((b, width, len(FEATURES)), np.float32)
+    """float32[B, C, F]; lines of padding are zero."""
+    c, rows = world.catalogue, np.ascontiguousarray(candidates.rows, np.int32)
+    x = np.zeros((*rows.shape, len(FEATURES)), np.float32)
     if not c.rows:
         return x
-
-    def put(name: str, value: npt.NDArray[np.floating]) -> None:
-        x[:, :, INDEX[name]] = value
-
-    _company(world, candidates, rows, x)
-    if world.dense.dim:
-        _nearness(world, block, candidates, rows, x)
-    if world.sequence is not None:
-        _, out, bias = world.sequence_items
-        put("sequence", np.einsum("bcd,bd->bc", out[rows], candidates.users) / 8)
-        put("sequence_bias", bias[rows] / 4)
-    put("lexical", candidates.lexical / (candidates.lexical + 4))
-    x[:, :, PLACES] = world.shared_features[rows]
-    published = c.published[rows]
-    age = np.maximum(block.now[:, None] - published, 0) / NEW_HALF_LIFE_MS
-    put("newness", np.where(published >= 0, np.exp2(-age), 0))
-    query = np.arange(b)[:, None]
-    if tastes.categories.shape[1]:
-        kinds = c.categories[rows]
-        share = np.where(kinds >= 0, tastes.categories[query[:, :, None], kinds], 0)
-        total = share[:, :, 0]
-        for column in range(1, share.shape[2]):  # a sum along so short an axis takes three times as long
-            total += share[:, :, column]
-        put("category", total.clip(-1, 1))
-    if tastes.brands.shape[1]:
-        brand = c.brand[rows]
-        put("brand", np.where(brand >= 0, tastes.brands[query, brand], 0))
-    fit = 1 - np.abs(world.price_level[rows] - tastes.price[:, None]) / 2
-    put("price_fit", np.where(np.isnan(fit), 0, fit))
-    if any(q.user.shown for q in block.queries):
-        put("shown", -np.log2(1 + _times_shown(block, c.keys[rows])) / 4)
-    x[:, :, INDEX["available"]] = 1
+    shown = [q.user.shown for q in block.queries]
+    ends = np.array([0, *map(len, shown)]).cumsum() // _SHOWN_ROW.itemsize
+    packed = np.frombuffer(b"".join(shown), _SHOWN_ROW)
+    _plain(
+        rows, candidates.lexical, block.now, c.keys, c.published, c.categories, c.brand, world.price_level,
+        world.shared_features, tastes.categories, tastes.brands, tastes.price,
+        ends, packed["key"].copy(), packed["times"].copy(), PLACES.start, _PLAIN, x,
+    )  # fmt: skip
+    near = candidates.neighbours
+    if len(near.codes):
+        _company(
+            rows, c.keys, world.weights, near.codes, near.weights, near.last, near.shares, near.lifts, _COMPANY.start, x
+        )
+    out, bias = _NO_SEQUENCE if world.sequence is None else world.sequence_items[1:]
+    if world.dense.dim or len(bias):
+        _meaning(
+            rows, world.dense.vectors, world.dense.has, block.profile, block.session, block.words, candidates.anchors,
+            out, bias, candidates.users, _MEANING, x,
+        )  # fmt: skip
     return x
 
 
-def _company(world: World, candidates: Candidates, rows: npt.NDArray[np.intp], x: Floats) -> None:
-    """The features of co-visitation, filled in where there is any."""
-    near = candidates.neighbours
-    place = near.places(world.catalogue.keys[rows])
-    b, c = (place >= 0).nonzero()
-    if not len(b):
-        return
-    at = place[b, c]
-    sums = np.empty((len(at), len(_COMPANY_UNITS)), np.float32)
-    sums[:, 0] = sums[:, 2] = near.weights[at]
-    sums[:, 1] = sums[:, 3] = near.last[at]
-    sums[:, 4] = near.shares[at]
-    sums[:, 5] = near.lifts[at] / np.sqrt(world.weights[rows[b, c], -1] + 5)
-    x[b, c, _COMPANY] = np.log1p(sums / _COMPANY_UNITS) / _COMPANY_SCALES
+@kernel(reads("float32"), reads("int32"), reads("float32"), gives=REAL)
+def _price_of(level: Floats, rows: Ints, weights: Floats) -> float:
+    """The mean price level of rows [S] that were liked, by weight; nan where none of them has a price."""
+    weight = total = 0.0
+    for s in range(len(rows)):
+        if rows[s] >= 0 and weights[s] > 0 and not np.isnan(level[rows[s]]):
+            weight += weights[s]
+            total += weights[s] * level[rows[s]]
+    return total / weight if weight > 0 else np.nan
 
 
-def _nearness(world: World, block: Block, candidates: Candidates, rows: npt.NDArray[np.intp], x: Floats) -> None:
-    """The features of nearness between texts; 0 where an item has no vector."""
-    anchors = np.maximum(candidates.anchors, 0)
-    there = (candidates.anchors >= 0) & world.dense.has[anchors]
-    wanted = np.empty((len(rows), world.dense.dim, 3 + anchors.shape[1]), np.float32)
-    wanted[:, :, 0], wanted[:, :, 1], wanted[:, :, 2] = block.profile, block.session, block.words
-    wanted[:, :, 3:] = (world.dense.vectors[anchors] * there[:, :, None]).transpose(0, 2, 1)
-    near = _near(world, rows, wanted) * world.dense.has[rows][:, :, None]
-    for place, name in enumerate(("similarity", "session_similarity", "words", "similarity_last")):
-        x[:, :, INDEX[name]] = near[:, :, place]
-    latest_near = near[:, :, 3:]
-    x[:, :, INDEX["similarity_best"]] = latest_near.max(axis=2)
-    ages = np.float32(0.5) / np.arange(1, latest_near.shape[2] + 1, dtype=np.float32)
-    x[:, :, INDEX["similarity_recent"]] = np.einsum("bca,a->bc", latest_near, ages)
+@kernel(reads("int32", 2), reads("float32", 2), reads("float32"), fills("float32"))
+def _prices(rows: Ints, weights: Floats, level: Floats, price: Floats) -> None:
+    """Fills `price` [B]."""
+    for b in range(len(rows)):
+        price[b] = _price_of(level, rows[b], weights[b])
 
 
-def _near(world: World, rows: npt.NDArray[np.intp], wanted: Floats) -> Floats:
-    """[B, C, V]: inner products of rows [B, C] with wanted [B, dim, V].
+@kernel(
+    reads("int32", 2), reads("float32", 2), reads("int32", 2), reads("int32"), reads("float32"),
+    fills("float32", 2), fills("float32", 2), fills("float32"),
+)  # fmt: skip
+def _tastes(
+    rows: Ints, weights: Floats, kinds: Ints, makers: Ints, level: Floats,
+    categories: Floats, brands: Floats, price: Floats,
+) -> None:  # fmt: skip
+    """Fills a line of the Tastes for each query, whose evidence are rows [B, S] (-1 for none) with weights [B, S];
+    `kinds`, `makers` and `level` are by row. `categories` and `brands` come as zeros."""
+    by_kind, by_maker = np.zeros(categories.shape[1]), np.zeros(brands.shape[1])
+    for b in range(len(rows)):
+        total = 0.0
+        for s in range(rows.shape[1]):
+            row, weight = rows[b, s], weights[b, s]
+            if row < 0:
+                continue
+            total += abs(weight)
+            for v in range(kinds.shape[1]):
+                if kinds[row, v] >= 0:
+                    by_kind[kinds[row, v]] += weight
+            if makers[row] >= 0:
+                by_maker[makers[row]] += weight
+        total = max(total, 1e-9)
+        for s in range(rows.shape[1]):  # what was summed up is read and left at zero for the next query
+            row = rows[b, s]
+            if row < 0:
+                continue
+            for v in range(kinds.shape[1]):
+                kind = kinds[row, v]
+                if kind >= 0 and by_kind[kind] != 0:
+                    categories[b, kind] = by_kind[kind] / total
+                    by_kind[kind] = 0
+            if makers[row] >= 0 and by_maker[makers[row]] != 0:
+                brands[b, makers[row]] = by_maker[makers[row]] / total
+                by_maker[makers[row]] = 0
+        price[b] = _price_of(level, rows[b], weights[b])
 
-    A query at a time: its vectors stay in the cache between gathering and multiplying, which takes half the time of one
-    stacked product over the block; and the same shape for each query gives the same bits in every block.
-    """
-    out = np.empty((*rows.shape, wanted.shape[2]), np.float32)
-    gathered = np.empty((rows.shape[1], wanted.shape[1]), np.float32)
-    for one, vectors, line in zip(rows, wanted, out, strict=True):
-        world.dense.vectors.take(one, axis=0, out=gathered, mode="clip")
-        np.matmul(gathered, vectors, out=line)
-    return out
+
+@kernel(
+    reads("int32", 2), reads("float32", 2), reads("int64"), reads("uint64"), reads("int64"), reads("int32", 2),
+    reads("int32"), reads("float32"), reads("float32", 2), reads("float32", 2), reads("float32", 2), reads("float32"),
+    reads("int64"), reads("uint32"), reads("uint8"), WHOLE, reads("int64"), fills("float32", 3),
+)  # fmt: skip
+def _plain(
+    rows: Ints, lexical: Floats, now: Longs, keys: Keys, published: Longs, kinds: Ints,
+    makers: Ints, level: Floats, shared: Floats, categories: Floats, brands: Floats, price: Floats,
+    ends: Longs, shown: npt.NDArray[np.uint32], times: npt.NDArray[np.uint8], first: int, at: Longs, x: Floats,
+) -> None:  # fmt: skip
+    """The features that follow from an item's own columns, by row, and the Tastes. Of query b was `shown`, from
+    `ends[b]` to `ends[b + 1]`, the lower half of keys, `times` so often."""
+    for b in range(len(rows)):
+        for c in range(rows.shape[1]):
+            row, line = rows[b, c], x[b, c]
+            if row < 0:
+                continue
+            for f in range(shared.shape[1]):
+                line[first + f] = shared[row, f]
+            line[at[_LEXICAL]] = lexical[b, c] / (lexical[b, c] + np.float32(4))
+            if published[row] >= 0:
+                line[at[_NEWNESS]] = np.exp2(-max(now[b] - published[row], 0) / NEW_HALF_LIFE_MS)
+            share = np.float32(0)
+            for v in range(kinds.shape[1]):
+                if kinds[row, v] >= 0:
+                    share += categories[b, kinds[row, v]]
+            line[at[_CATEGORY]] = min(max(share, np.float32(-1)), np.float32(1))
+            if makers[row] >= 0:
+                line[at[_BRAND]] = brands[b, makers[row]]
+            fit = np.float32(1) - abs(level[row] - price[b]) / np.float32(2)
+            line[at[_PRICE_FIT]] = 0 if np.isnan(fit) else fit
+            key = np.uint32(keys[row] & np.uint64(0xFFFFFFFF))
+            for i in range(ends[b], ends[b + 1]):
+                if shown[i] == key:
+                    line[at[_SHOWN]] = -np.log2(np.float32(1) + np.float32(times[i])) / np.float32(4)
+                    break
+            line[at[_AVAILABLE]] = 1
 
 
-def _times_shown(block: Block, keys: npt.NDArray[np.uint64]) -> Floats:
-    """[B, C]: how often each candidate was shown to its user without an interaction since."""
-    shown = [np.frombuffer(q.user.shown, _SHOWN) for q in block.queries]
-    if not any(map(len, shown)):
-        return np.zeros(keys.shape, np.float32)
-    packed = np.concatenate(shown)
-    query = np.repeat(np.arange(len(shown), dtype=np.uint64), [len(s) for s in shown]) << _KEY
-    codes = packed["key"] | query
-    order = np.argsort(codes)
-    codes, times = codes[order], packed["times"].astype(np.float32)[order]
-    wanted = (keys & np.uint64(0xFFFFFFFF)) | (np.arange(len(keys), dtype=np.uint64) << _KEY)[:, None]
-    at = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
-    return np.where(codes[at] == wanted, times[at], 0).astype(np.float32)
+@kernel(
+    reads("int32", 2), reads("uint64"), reads("float32", 2), reads("uint64"), reads("float32"), reads("float32"),
+    reads("float32"), reads("float32"), WHOLE, fills("float32", 3),
+)  # fmt: skip
+def _company(
+    rows: Ints, keys: Keys, popularity: Floats, codes: Keys, weights: Floats, last: Floats,
+    shares: Floats, lifts: Floats, first: int, x: Floats,
+) -> None:  # fmt: skip
+    """The features of co-visitation, filled in where there is any. `codes` and what belongs to them as in
+    `recsys.retrieve.Neighbours`; `popularity` is the World's decayed weights by row."""
+    for b in range(len(rows)):
+        query = np.uint64(b) << np.uint64(48)
+        begin = np.searchsorted(codes, query)
+        end = np.searchsorted(codes, query + (np.uint64(1) << np.uint64(48)))
+        for c in range(rows.shape[1]):
+            row = rows[b, c]
+            if row < 0 or begin == end:
+                continue
+            wanted = query | keys[row]
+            at, many = begin, end - begin
+            while many > 1:  # halves what may hold the code, without a branch to guess
+                half = many // 2
+                at += half if codes[at + half] <= wanted else 0
+                many -= half
+            if codes[at] != wanted:
+                continue
+            line = x[b, c, first:]
+            line[0] = np.log1p(weights[at]) / np.float32(4)
+            line[1] = np.log1p(last[at]) / np.float32(4)
+            line[2] = np.log1p(weights[at] / np.float32(0.05)) / np.float32(8)
+            line[3] = np.log1p(last[at] / np.float32(0.05)) / np.float32(8)
+            line[4] = np.log1p(shares[at] / np.float32(1e-4)) / np.float32(8)
+            lift = lifts[at] / np.sqrt(popularity[row, -1] + np.float32(5))
+            line[5] = np.log1p(lift / np.float32(1e-3)) / np.float32(6)
+
+
+@kernel(reads("float32"), reads("float32", 2), WHOLE, fills("float32"), any_order=True)
+def _dots(vector: Floats, others: Floats, n: int, products: Floats) -> None:
+    """Fills `products` with the inner products of a vector and the first n of others. Four at a time, for which the
+    vector is read once."""
+    j = 0
+    while j + 4 <= n:
+        a, b, c, d = others[j], others[j + 1], others[j + 2], others[j + 3]
+        to_a = to_b = to_c = to_d = np.float32(0)
+        for i in range(len(vector)):
+            to_a += vector[i] * a[i]
+            to_b += vector[i] * b[i]
+            to_c += vector[i] * c[i]
+            to_d += vector[i] * d[i]
+        products[j], products[j + 1], products[j + 2], products[j + 3] = to_a, to_b, to_c, to_d
+        j += 4
+    while j < n:
+        products[j] = dot(vector, others[j])
+        j += 1
+
+
+@kernel(
+    reads("int32", 2), reads("float32", 2), reads("bool"), reads("float32", 2), reads("float32", 2),
+    reads("float32", 2), reads("int32", 2), reads("float32", 2), reads("float32"), reads("float32", 2),
+    reads("int64"), fills("float32", 3),
+)  # fmt: skip
+def _meaning(
+    rows: Ints, vectors: Floats, has: npt.NDArray[np.bool_], profile: Floats, session: Floats,
+    words: Floats, anchors: Ints, out: Floats, bias: Floats, users: Floats,
+    at: Longs, x: Floats,
+) -> None:  # fmt: skip
+    """The features of nearness between texts, zero where an item has no vector, and of the sequence model, whose items
+    `out` and `bias` stand by row (none: no model)."""
+    most, dim = 3 + anchors.shape[1], vectors.shape[1]
+    wanted, places = np.empty((most, dim), np.float32), np.empty(most, np.int64)
+    found, near = np.empty(most, np.float32), np.empty(most, np.float32)
+    for b in range(len(rows)):
+        # what the candidates are compared with: vectors that are not all zeros, and the place of each in `near`
+        n = 0
+        for place in range(most if dim else 0):
+            if place == 0:
+                wanted[n] = profile[b]
+            elif place == 1:
+                wanted[n] = session[b]
+            elif place == 2:
+                wanted[n] = words[b]
+            elif anchors[b, place - 3] >= 0 and has[anchors[b, place - 3]]:
+                wanted[n] = vectors[anchors[b, place - 3]]
+            else:
+                continue
+            if wanted[n].any():
+                places[n] = place
+                n += 1
+        near[:] = 0
+        for c in range(rows.shape[1]):
+            row, line = rows[b, c], x[b, c]
+            if row < 0:
+                continue
+            if n and has[row]:
+                _dots(vectors[row], wanted, n, found)
+                for i in range(n):
+                    near[places[i]] = found[i]
+                best = near[3]
+                recent = np.float32(0)
+                for age in range(most - 3):
+                    best = max(best, near[3 + age])
+                    recent += near[3 + age] * (np.float32(0.5) / np.float32(1 + age))
+                line[at[_TO_ALL]], line[at[_TO_SESSION]], line[at[_TO_WORDS]] = near[0], near[1], near[2]
+                line[at[_TO_LAST]], line[at[_TO_BEST]], line[at[_TO_RECENT]] = near[3], best, recent
+            if len(bias):
+                line[at[_NEXT]] = dot(out[row], users[b]) / np.float32(8)
+                line[at[_NEXT_BIAS]] = bias[row] / np.float32(4)
