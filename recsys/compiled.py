@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-WHOLE, REAL, YES = numba.types.int64, numba.types.float64, numba.types.boolean
+WHOLE, REAL, FRACTION, YES = numba.types.int64, numba.types.float64, numba.types.float32, numba.types.boolean
 """Types of plain arguments."""
 
 
@@ -42,7 +42,7 @@ def kernel(*takes: Any, gives: Any = numba.types.void, any_order: bool = False) 
         options: dict[str, Any] = {
             "nogil": True,
             "error_model": "numpy",
-            "fastmath": {"reassoc"} if any_order else False,
+            "fastmath": {"reassoc", "contract"} if any_order else False,
         }
         signature = gives(*takes)
         try:

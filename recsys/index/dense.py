@@ -1,9 +1,9 @@
-"""Dense index: the rows nearest to a vector by inner product, on FAISS.
+"""Dense index: the rows nearest to a vector by inner product, on FAISS and (all of them compared) `recsys.index.exact`.
 
-Immutable like all of the World: a frozen FAISS index over the rows that had vectors when it was built, and a short
+Immutable like all of the World: a frozen index over the rows that had vectors when it was built, and a short
 tail of newer rows that is searched exactly. When the tail grows, whoever builds Worlds calls `rebuilt` (off the hot
 path) and swaps. Up to `EXACT` vectors all of it is one exact part, made anew with every change; above, the main part is
-IVF, and what a search finds depends on when that was built, too (`dated`); on a GPU it stays exact.
+FAISS's IVF, and what a search finds depends on when that was built, too (`dated`); on a GPU it stays exact, on FAISS.
 
 Results must not depend on how queries were batched. FAISS loops over queries one by one below a number of them, and
 calls BLAS, whose last bits depend on the shape, from there on: here it always loops (on a GPU it goes its own way). The
@@ -20,18 +20,19 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from recsys.index.exact import ExactIndex
+
 EXACT = 20_000
 PROBES = 48
 SHARED = 4
-"""Queries from which on a second thread pays."""
+"""Queries from which on a second thread pays where each is a search of its own."""
 _TAIL = 1024
 _TRAIN_A_CELL = 48
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
-# below this many queries FAISS loops: always. For a query a loop takes as long as BLAS in a full block of four, and a
-# quarter of that for a single one
+# below this many queries FAISS loops: always
 faiss.cvar.distance_compute_blas_threshold = 1 << 30
 
 
@@ -42,7 +43,7 @@ class DenseIndex:
     dim: int
     vectors: Floats
     has: npt.NDArray[np.bool_]
-    main: Any  # a faiss index, or None
+    main: Any  # an ExactIndex, an index of FAISS, or None
     main_rows: Ints  # row of each id in `main`
     tail_rows: Ints
     device: str = "cpu"
@@ -109,7 +110,7 @@ class DenseIndex:
 
     def search(self, queries: Floats, k: int, pool: Executor | None = None) -> Ints:
         """int32[B, k']: rows for queries float32[B, dim], best first, -1 padded. Dead rows may be among them. With a
-        `pool`, one thread of it takes half of them: FAISS works without Python's lock."""
+        `pool`, one thread of it takes half of FAISS's searches: they are done without Python's lock."""
         parts_rows, parts_sims = [], []
         if self.main is not None:
             n = min(k, len(self.main_rows))
@@ -136,12 +137,12 @@ def _tail_similarities(queries: Floats, tail: Floats) -> Floats:
 
 def _build(vectors: Floats, device: str) -> Any:
     n, dim = vectors.shape
-    if n <= EXACT or device == "cuda":
-        flat: Any = faiss.IndexFlatIP(dim)
-        if device == "cuda":
-            flat = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, flat)
+    if device == "cuda":
+        flat: Any = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, faiss.IndexFlatIP(dim))
         flat.add(np.ascontiguousarray(vectors))
         return flat
+    if n <= EXACT:
+        return ExactIndex(np.ascontiguousarray(vectors))
     cells = int(2 ** np.round(np.log2(4 * np.sqrt(n))))
     ivf = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, cells, faiss.METRIC_INNER_PRODUCT)
     ivf.cp.seed, ivf.cp.niter, ivf.cp.max_points_per_centroid = 1, 8, _TRAIN_A_CELL
@@ -153,7 +154,7 @@ def _build(vectors: Floats, device: str) -> Any:
 
 def _search(index: Any, queries: Floats, k: int, pool: Executor | None) -> tuple[Floats, npt.NDArray[np.int64]]:
     queries = np.ascontiguousarray(queries)
-    if pool is None or len(queries) < SHARED:
+    if pool is None or len(queries) < SHARED or isinstance(index, ExactIndex):
         sims, ids = index.search(queries, k)
         return sims, ids
     half = len(queries) // 2

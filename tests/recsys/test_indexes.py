@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.index.dense import DenseIndex
+from recsys.index.exact import ExactIndex
 from recsys.index.lexical import K1, MEAN_LENGTH, B, LexicalIndex, item_terms
 from recsys.text import terms
 from schemas.items import Item
@@ -32,6 +34,30 @@ def test_small_catalogues_are_searched_exactly(main):
     vectors, queries = unit(500), unit(40)
     found = index_of(vectors, main).search(queries, 20)
     assert (found == np.argsort(-(queries @ vectors.T), axis=1)[:, :20]).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 600), st.integers(1, 9), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_the_exact_index_finds_what_that_of_faiss_finds(n, many, k, seed):
+    random = np.random.default_rng(seed)
+    # small whole numbers: no sum is rounded, and many vectors are equally near
+    vectors = random.integers(-2, 3, (n, 16)).astype(np.float32)
+    queries = random.integers(-2, 3, (many, 16)).astype(np.float32)
+    flat = faiss.IndexFlatIP(16)
+    flat.add(vectors)
+    theirs, _ = flat.search(queries, min(k, n))
+    sims, ids = ExactIndex(vectors).search(queries, k)
+    assert (sims == theirs).all()
+    assert (ids == np.argsort(-(queries @ vectors.T), axis=1, kind="stable")[:, :k]).all(), "of equal ones the first"
+
+
+def test_what_is_no_number_does_no_harm():
+    vectors = unit(50)
+    vectors[7], vectors[9] = np.nan, np.inf
+    with np.errstate(invalid="ignore"):
+        sims, ids = ExactIndex(vectors).search(np.stack([vectors[3], vectors[7]]), 20)
+    assert ids.shape == sims.shape == (2, 20)
+    assert all(len(set(line)) == 20 and min(line) >= 0 and max(line) < 50 for line in ids.tolist())
 
 
 def test_a_query_finds_the_same_alone_and_in_any_company():
