@@ -140,7 +140,8 @@ class Worker:
             return True
         self._change.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._change.wait(), 1.0)
+            async with asyncio.timeout(1.0):
+                await self._change.wait()
         return self._has_room
 
     @property
@@ -163,7 +164,8 @@ class Worker:
         while self._under_way and time.monotonic() < deadline and not self._abandon.is_set():
             self._change.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._change.wait(), 0.2)
+                async with asyncio.timeout(0.2):
+                    await self._change.wait()
         if self._under_way:
             log.warning("worker.abandoned", batches=self._under_way)
             self._abandon.set()
