@@ -32,6 +32,10 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 log = structlog.get_logger(__name__)
 
 UNASKED_S = 1.0  # read this long ago, reading is paused and others may have partitions
+ENOUGH, GATHER_S = 8, 0.004
+"""Who finds records waiting is busy. If there are fewer than so many, it waits so long for more: a step of one costs
+nearly as much as one of four, and the broker and the threads that save and publish need the cores as well. Who finds
+none takes the first that comes at once."""
 LOOK_S = 0.5  # how often the logs' ends are looked up
 STOP_S = 4.0  # waited for the client's end
 POLL_S = 0.05  # how often the client is polled then
@@ -178,13 +182,15 @@ class Reader:
             self._consumer.resume(self._places())
             self._paused = False
         messages, self._left = self._left, []
+        if most > len(messages):
+            messages += self._consumer.consume(most - len(messages), timeout=0)
         if not messages:
             first = self._consumer.poll(timeout)
             if first is None:
                 return {}
             messages.append(first)
-        if most > len(messages):
-            messages += self._consumer.consume(most - len(messages), timeout=0)
+        elif (few := min(most, ENOUGH) - len(messages)) > 0:
+            messages += self._consumer.consume(few, timeout=GATHER_S)
         now_ms = time.time_ns() // 1_000_000
         found: dict[int, Fetched] = {}
         made = tuple.__new__  # a named tuple's own constructor takes twice as long
