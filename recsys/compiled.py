@@ -61,3 +61,24 @@ def dot(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> np.float32:
     for i in range(len(a)):
         total += a[i] * b[i]
     return total
+
+
+@kernel(
+    fills("float64"), fills("int32"), fills("int64"), WHOLE, REAL, numba.types.int32, WHOLE, gives=WHOLE
+)  # fmt: skip
+def among_best(
+    values: npt.NDArray[np.float64], ids: npt.NDArray[np.int32], places: npt.NDArray[np.int64], n: int, value: float,
+    its_id: np.int32, place: int,
+) -> int:  # fmt: skip
+    """Puts a candidate among the best `n` so far, by falling value and rising id, and gives the new n. The worst leaves
+    where there is no more room."""
+    if n == len(values):
+        if value < values[n - 1] or (value == values[n - 1] and its_id > ids[n - 1]):
+            return n
+        n -= 1
+    at = n
+    while at > 0 and (values[at - 1] < value or (values[at - 1] == value and ids[at - 1] > its_id)):
+        values[at], ids[at], places[at] = values[at - 1], ids[at - 1], places[at - 1]
+        at -= 1
+    values[at], ids[at], places[at] = value, its_id, place
+    return n + 1

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from recsys.compiled import fills, kernel, reads
+from recsys.compiled import among_best, fills, kernel, reads
 from recsys.keys import item_keys
 from recsys.merge import merged
 from recsys.neighbours import Neighbours, neighbours_of
@@ -98,20 +98,13 @@ def _next(world: World, block: Block) -> tuple[Ints, Floats]:
 @kernel(reads("float32"), reads("float32"), reads("int32"), reads("int32"), fills("int32"))
 def _foremost(scores: Floats, base: Floats, rows: Ints, ids: Ints, best: Ints) -> None:
     """Fills `best` with the rows whose score and base are highest together (in steps of 1e-6), ties by item_id."""
-    value, order = np.empty(len(best)), np.empty(len(best), np.int32)
+    values, order, places = np.empty(len(best)), np.empty(len(best), np.int32), np.empty(len(best), np.int64)
     n = 0
     for i in range(len(rows)):
-        one, last = np.rint(np.float64(scores[i] + base[i]) * 1e6), ids[rows[i]]
-        if n == len(best):
-            if one < value[n - 1] or (one == value[n - 1] and last > order[n - 1]):
-                continue
-            n -= 1
-        at = n
-        while at > 0 and (value[at - 1] < one or (value[at - 1] == one and order[at - 1] > last)):
-            value[at], order[at], best[at] = value[at - 1], order[at - 1], best[at - 1]
-            at -= 1
-        value[at], order[at], best[at] = one, last, rows[i]
-        n += 1
+        value = np.rint(np.float64(scores[i] + base[i]) * 1e6)
+        n = among_best(values, order, places, n, value, ids[rows[i]], i)
+    for i in range(n):
+        best[i] = rows[places[i]]
 
 
 def _near(world: World, vectors: Floats, free: npt.NDArray[np.bool_], n: int, pool: Executor | None) -> Ints:

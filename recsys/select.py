@@ -16,7 +16,7 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
-from recsys.compiled import REAL, WHOLE, dot, fills, kernel, reads
+from recsys.compiled import REAL, WHOLE, among_best, dot, fills, kernel, reads
 from recsys.policy import Policy
 from recsys.world import World
 
@@ -94,7 +94,7 @@ def _greedy(
     """Fills a line of `chosen`, `propensities` and `moved` for each query. `ids` put items of the same score in order,
     by row; `kinds` are first categories by row, for items that are compared without vectors."""
     meaning = vectors.shape[1] > 0
-    score, order, pool = np.empty(size), np.empty(size, np.int64), np.empty(size, np.int64)
+    score, order, pool = np.empty(size), np.empty(size, np.int32), np.empty(size, np.int64)
     place = np.empty(size, np.int64)
     nearest, left = np.empty(size), np.empty(size, np.bool_)
     for b in range(len(rows)):
@@ -104,18 +104,9 @@ def _greedy(
             row = rows[b, c]
             if row < 0:
                 continue
-            value, last = scores[b, c], ids[row]
-            if n == size:
-                if value < score[n - 1] or (value == score[n - 1] and last > order[n - 1]):
-                    continue
-                n -= 1
-            at = n
-            while at > 0 and (score[at - 1] < value or (score[at - 1] == value and order[at - 1] > last)):
-                score[at], order[at], pool[at] = score[at - 1], order[at - 1], pool[at - 1]
-                place[at] = place[at - 1]
-                at -= 1
-            score[at], order[at], pool[at], place[at] = value, last, row, c
-            n += 1
+            n = among_best(score, order, place, n, scores[b, c], ids[row], c)
+        for i in range(n):
+            pool[i] = rows[b, place[i]]
         if n == 0:
             continue
         scale = max(score[0] - score[n - 1], 1e-6) * diversity
