@@ -25,6 +25,7 @@ from streams.kafka.clients import producer
 from streams.kafka.topics import ensure_topics
 from streams.releases import ReleaseStorage
 from streams.settings import Settings
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.services
 DIM, FROZEN, ITEMS = 8, "frozen", 60
@@ -66,7 +67,7 @@ class Shop:
         made = Feed(self.settings, world, self.storage, FROZEN, self.snapshots.append, query_encoder)
         self._feeds.append(made)
         made.start()
-        assert made.wait(30)
+        assert made.wait(PATIENCE_S)
         return made
 
     def close(self) -> None:
@@ -133,7 +134,7 @@ def shop(kafka: Any, namespace: str, tmp_path: Path) -> Iterator[Shop]:
 
 
 def until(question: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while not question():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.02)

@@ -22,6 +22,7 @@ from confluent_kafka import Consumer, Producer
 
 from schemas.items import Item
 from schemas.recommendations import Recommendation
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.services, pytest.mark.model]
 _COLOURS, _THINGS = ("red", "blue", "green", "black"), ("silk dress", "linen dress", "office laptop", "sea novel")
@@ -126,7 +127,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
             yield running
         finally:
             process.send_signal(signal.SIGTERM)
-            status = process.wait(40)
+            status = process.wait(PATIENCE_S)
     assert status == 0
 
 

@@ -13,6 +13,7 @@ import redis
 
 from streams import registry
 from streams.registry import Registration, Role, roles
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.services
 
@@ -24,7 +25,7 @@ def client(redis_server: Any) -> Iterator[redis.Redis]:
 
 
 def eventually(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -20,11 +20,11 @@ import psutil
 import pytest
 
 from streams.embedded.ports import any_free
+from tests.patience import PATIENCE_S
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.services]
 
 STUB_UP = Path(__file__).with_name("stub_up.py")
-PATIENCE_S = 60.0
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Up:
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def up(tmp_path: Path, jar_cache: Path) -> Iterator[Callable[..., Up]]:
         if one.process.poll() is None:
             one.process.terminate()
             try:
-                one.process.wait(30)
+                one.process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 one.process.kill()
                 one.process.wait()

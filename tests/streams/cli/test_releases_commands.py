@@ -36,6 +36,7 @@ from streams.learner.reading import last_release
 from streams.records.read import follow
 from streams.releases import ReleaseStorage
 from streams.settings import Settings, settings
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.services
 
@@ -127,7 +128,7 @@ def served(in_force: Settings) -> tuple[World, bool]:
     feed = Feed(in_force, World.empty(ENCODER, None), ReleaseStorage.of(in_force), None)
     feed.start()
     try:
-        assert feed.wait(20)
+        assert feed.wait(PATIENCE_S)
         return feed.current().world, feed.served.pinned
     finally:
         feed.stop()

@@ -25,6 +25,7 @@ from streams.observe import metrics
 from streams.observe.health import HealthServer
 from streams.registry import Registration
 from streams.settings import Settings, settings
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.services
 
@@ -138,7 +139,7 @@ def test_the_page_shows_what_runs_and_runs_nothing_that_users_say(console: Runni
                 "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'browser'}",
                 "--virtual-time-budget=4000", "--dump-dom", console.url,
             ],
-            capture_output=True, text=True, timeout=90, check=True,
+            capture_output=True, text=True, timeout=PATIENCE_S, check=True,
         ).stdout  # fmt: skip
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
     assert "https://" not in page

@@ -17,6 +17,7 @@ from streams.embedded.folder import DataFolder
 from streams.kafka.clients import admin
 from streams.kafka.topics import ensure_topics
 from streams.settings import Settings
+from tests.patience import PATIENCE_S
 
 FIGURES = {"events": 9, "recommendations": 5, "silent": False}
 
@@ -92,7 +93,7 @@ def test_on_services_of_ones_own_only_the_demos_topics_and_keys_are_removed(here
 
     demo_stage._clear(stage)
 
-    until = time.monotonic() + 30
+    until = time.monotonic() + PATIENCE_S
     while (left := topics(own, namespace)) and any("demo" in name for name in left):
         assert time.monotonic() < until, left
         time.sleep(0.2)

@@ -28,8 +28,7 @@ from streams.kafka.clients import producer
 from streams.kafka.topics import ensure_topics
 from streams.releases import ReleaseStorage
 from streams.settings import Settings
-
-PATIENCE_S = 120.0
+from tests.patience import PATIENCE_S
 
 
 class Topics:
@@ -44,7 +43,7 @@ class Topics:
         self._producer.produce(TOPICS[topic].full_name(self.settings.namespace), key=key, value=data)
 
     def flush(self) -> None:
-        assert self._producer.flush(20) == 0
+        assert self._producer.flush(PATIENCE_S) == 0
 
     def interaction(self, n: int, user: str, item: str, ts: int | None = None, action: str = "click") -> None:
         event = {"event_id": f"e{n}", "type": "interaction", "user_id": user, "action": action, "item_id": item}
@@ -140,7 +139,7 @@ def start(topics: Topics) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         if process.poll() is None:
             process.send_signal(signal.SIGCONT)
             process.kill()
-        process.wait(20)
+        process.wait(PATIENCE_S)
 
 
 # learners that are killed
@@ -193,7 +192,7 @@ class Forge:
             os.kill(pid, signal.SIGKILL)
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(60)  # it may still import
+        self._process.wait(PATIENCE_S)  # it may still import
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +233,7 @@ class Shop:
         )
 
     def killed(
-        self, stage: str, meanwhile: Callable[[], Any] = lambda: None, within_s: float = 40, **environment: str
+        self, stage: str, meanwhile: Callable[[], Any] = lambda: None, within_s: float = PATIENCE_S, **environment: str
     ) -> None:
         """A learner that dies as it leaves the stage."""
         began = time.monotonic()

@@ -12,10 +12,11 @@ from confluent_kafka import TopicPartition
 from streams.learner import election as election_module
 from streams.learner.election import Election
 from streams.settings import Settings
+from tests.patience import PATIENCE_S
 
 
 def led(election: Election) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while not election.poll(0.1):
         assert time.monotonic() < deadline, "no one leads"
 
@@ -29,7 +30,7 @@ def test_who_leads_goes_on_leading_while_others_come_and_go(topics: Any) -> None
     def come_and_go() -> None:
         for _ in range(3):
             other = Election(topics.settings, "learner")
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + PATIENCE_S
             while not other.joined and time.monotonic() < deadline:
                 other.poll(0.05)
             joined.append(other.joined)
@@ -42,7 +43,7 @@ def test_who_leads_goes_on_leading_while_others_come_and_go(topics: Any) -> None
         leader.poll()
         leader.confirm()  # now and then in the middle of a rebalance, and refused
     thread.join()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while not leader.confirm() and time.monotonic() < deadline:
         leader.poll(0.1)
     assert leader.leading

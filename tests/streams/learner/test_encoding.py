@@ -19,6 +19,7 @@ from schemas.releases import Release, TrainedThrough
 from streams.learner.election import Election
 from streams.learner.encoding import Desk
 from streams.releases import ReleaseStorage
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.services, pytest.mark.model]
 
@@ -62,14 +63,14 @@ def test_items_get_vectors_by_their_text_and_lose_them_when_withdrawn(topics: An
 
     # while nobody encodes, one item goes and one comes; what is there is not made again
     first.send_signal(signal.SIGTERM)
-    assert first.wait(30) == 0
+    assert first.wait(PATIENCE_S) == 0
     topics.send("items", "b", None)
     item(topics, "c", title="Green hat")
     topics.flush()
     second = start("encoding")
     wait_for(lambda: vectors(topics).get("c") and vectors(topics)["b"] is None, "what changed meanwhile")
     second.terminate()
-    assert second.wait(30) == 0
+    assert second.wait(PATIENCE_S) == 0
     assert len(written(topics, "a")) == 1
     assert len(topics.read("dead-letters")) == 1, "a record is dead-lettered once"
 
@@ -129,7 +130,7 @@ def desk(topics: Any) -> Iterator[Callable[[], Desk]]:
     desks: list[Desk] = []
 
     def begun() -> Desk:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while not election.poll(0.1):
             assert time.monotonic() < deadline, "not elected"
         desks.append(Desk(topics.settings, election, base))
@@ -144,7 +145,7 @@ def desk(topics: Any) -> Iterator[Callable[[], Desk]]:
 
 
 def work(one: Desk, until: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while not until():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         one.work()

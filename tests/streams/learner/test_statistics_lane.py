@@ -15,6 +15,7 @@ from recsys.keys import item_key
 from recsys.statistics import Statistics
 from schemas.releases import Release
 from streams.releases import ReleaseStorage
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.services
 
@@ -89,7 +90,7 @@ def test_killed_and_started_again_it_counts_nothing_twice(topics: Any, start: An
     topics.flush()
     wait_for(lambda: counted(topics, "x") > 49.5, "the first events")
     first.terminate()
-    assert first.wait(30) == 0
+    assert first.wait(PATIENCE_S) == 0
     assert (topics.settings.data_dir / "releases" / topics.settings.namespace / "checkpoints").is_dir()
 
     second = start("role")
@@ -98,7 +99,7 @@ def test_killed_and_started_again_it_counts_nothing_twice(topics: Any, start: An
     topics.flush()
     wait_for(lambda: counted(topics, "x") > 79.5, "what came after the stop")
     second.kill()  # no checkpoint of these
-    second.wait(30)
+    second.wait(PATIENCE_S)
 
     start("role")
     for n in [*range(60, 80), *range(80, 90)]:  # some of them again

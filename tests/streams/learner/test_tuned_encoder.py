@@ -27,6 +27,7 @@ from streams.learner.tuning import Pace, TuningLane
 from streams.models import load_models
 from streams.releases import ReleaseStorage
 from streams.worker.bootstrap import empty_world
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.services, pytest.mark.model]
 PARTNERS = (("kettle", "violin"), ("lamp", "granite"), ("ladder", "saffron"), ("mirror", "tractor"))
@@ -63,7 +64,7 @@ class Term:
         self.lane.start()
         return self.lane
 
-    def run(self, until: Callable[[], Any], what: str, seconds: float = 40) -> Any:
+    def run(self, until: Callable[[], Any], what: str, seconds: float = PATIENCE_S) -> Any:
         deadline = time.monotonic() + seconds
         while not (found := until()):
             assert time.monotonic() < deadline, f"waited in vain for {what}"
@@ -178,7 +179,7 @@ print(lane.tuning, sorted({"peft", "transformers"} & set(sys.modules)))
     }  # fmt: skip
     environment = os.environ | {f"HEADWATER_{name}": value for name, value in told.items()}
     ran = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.splitlines()[-1] == "None []"

@@ -61,7 +61,7 @@ def test_encoders_are_released_once_each_wherever_the_learner_was_killed(tuning_
     for stage in STAGES:
         waved = 0
         meanwhile()
-        one.killed(stage, meanwhile, within_s=90, **TUNES)
+        one.killed(stage, meanwhile, **TUNES)
         assert len(one.released("encoder")) == (stage == "encoder.deliver"), stage
         if stage == "tuning-checkpoint.move":
             assert checkpoint()["offsets"]["0"] > 0

@@ -18,6 +18,7 @@ from schemas.events import EVENT, Event
 from schemas.items import Item, Withdrawn
 from streams.learner import tuning
 from streams.learner.tuning import Pace, Pairs, TuningLane, _places, beats
+from tests.patience import PATIENCE_S
 
 START = 1_760_000_000_000
 PARTNERS = (("kettle", "violin"), ("lamp", "granite"), ("ladder", "saffron"), ("mirror", "tractor"))
@@ -111,7 +112,7 @@ def lane() -> Callable[..., TuningLane]:
 
 
 def work(one: TuningLane, rounds: int = 1) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while one.rounds < rounds or one._round is not None:
         assert time.monotonic() < deadline
         one.work(time.monotonic() + 0.2)

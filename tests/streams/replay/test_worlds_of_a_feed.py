@@ -31,6 +31,7 @@ from streams.replay.errors import WorldGone
 from streams.replay.journal import Stretch
 from streams.replay.worlds import Worlds
 from streams.settings import Settings
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.services
 DIM = 8
@@ -105,7 +106,7 @@ def live(kafka, namespace, tmp_path, monkeypatch, make):
     ensure_topics(settings)
     shop, rnd = Shop(settings), random.Random(5)
     shop.feed.start()
-    assert shop.feed.wait(60)
+    assert shop.feed.wait(PATIENCE_S)
     lanes = None
     for n in range(90):
         item = shop.item(n)

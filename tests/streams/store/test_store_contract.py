@@ -13,6 +13,7 @@ from streams.embedded.redis import server_executable
 from streams.store.contract import Fenced, Position, Save, StoreAway, StoreError
 from streams.store.memory import MemoryStore
 from streams.store.redis import RedisStore
+from tests.patience import PATIENCE_S
 
 P = 3  # any partition
 
@@ -27,7 +28,7 @@ def redis_cluster(tmp_path_factory):
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL)
     try:
         with redis.Redis(port=port) as client:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + PATIENCE_S
             while time.monotonic() < deadline:
                 try:
                     client.execute_command("CLUSTER ADDSLOTS", *range(16384))

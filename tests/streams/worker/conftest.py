@@ -26,10 +26,10 @@ from streams.kafka.topics import ensure_topics
 from streams.releases import ReleaseStorage
 from streams.settings import Settings
 from streams.store.redis import RedisStore
+from tests.patience import PATIENCE_S
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 PARTITIONS = 3
-PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="session")

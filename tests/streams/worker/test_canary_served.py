@@ -16,6 +16,7 @@ from streams.replay.shelf import Shelf
 from streams.replay.span import Span
 from streams.replay.topics import recorded, replay_topic
 from streams.replay.watching import watching
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.services
 SHARE = 0.4
@@ -78,7 +79,7 @@ class Shop:
 
     def until(self, found, takes=lambda _: True):
         """Waves until there is what `found` looks for."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while not (what := found()):
             assert time.monotonic() < deadline, self.lab.log()[-5000:]
             self.wave(takes)

@@ -13,8 +13,9 @@ from streams.kafka.clients import consumer
 from streams.worker import reader as module
 from streams.worker.driver import CLIENT
 from streams.worker.reader import Reader
+from tests.patience import PATIENCE_S
 
-from .conftest import PARTITIONS, PATIENCE_S, Lab
+from .conftest import PARTITIONS, Lab
 
 Read = dict[int, list[int]]
 

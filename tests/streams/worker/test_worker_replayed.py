@@ -28,6 +28,7 @@ from streams.replay.span import Span
 from streams.replay.topics import recorded, replay_topic
 from streams.replay.watching import watching
 from streams.settings import Settings, settings
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.services
 
@@ -114,7 +115,7 @@ def test_a_killed_worker_s_recommendations_are_those_of_a_replay_from_kafka_and_
     lab.send(events)
     for stage in ("save", "produce"):
         killed = lab.worker(fault=f"after:{stage}:3", real=True)
-        assert killed.wait(60) == -signal.SIGKILL, lab.log()[-3000:]
+        assert killed.wait(PATIENCE_S) == -signal.SIGKILL, lab.log()[-3000:]
     lab.worker(real=True)
     lab.until_done()
     live = digest_of_the_topic(lab)
