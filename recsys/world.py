@@ -84,6 +84,8 @@ class World:
     ) -> World:
         """The next World. `vectors` belong to the items as `items` leave them; one of an unknown item is left out."""
         catalogue, dense, lexical, facets = self.catalogue, self.dense, self.lexical, self.facets
+        if lexical.held != catalogue.rows:  # another World has gone on from this one, in the buffers that they share
+            dense, lexical = dense.apart(), lexical.apart(catalogue.rows)
         if items:
             catalogue, added, dead = catalogue.updated(items)
             if added or dead:
@@ -168,20 +170,25 @@ class World:
     def settled(self) -> World:
         """The same World with its indexes rebuilt into their main parts. Seconds of work at 100,000 items."""
         alive = self.catalogue.alive
-        return replace(
-            self, dense=self.dense.rebuilt(alive, self.catalogue.id_rows), lexical=self.lexical.rebuilt(alive)
-        )
+        return self._indexed(self.dense.rebuilt(alive, self.catalogue.id_rows), self.lexical.rebuilt(alive))
 
     def adopting(self, settled: World) -> World:
         """This World with the main parts of `settled`, an earlier one of the same line that was rebuilt meanwhile."""
         dense = self.dense
         if len(dense.tail_rows) and settled.dense.dated >= dense.dated:  # else its own main part is newer
             dense = self.with_main(settled.dense).dense
-        return replace(self, dense=dense, lexical=self.lexical.adopting(settled.lexical))
+        return self._indexed(dense, self.lexical.adopting(settled.lexical))
 
     def with_main(self, main: DenseIndex) -> World:
         """This World with the main part of an earlier one of the same line."""
-        return replace(self, dense=self.dense.adopting(main, self.catalogue.alive, self.catalogue.id_rows))
+        return self._indexed(self.dense.adopting(main, self.catalogue.alive, self.catalogue.id_rows), self.lexical)
+
+    def _indexed(self, dense: DenseIndex, lexical: LexicalIndex) -> World:
+        """The same contents behind other indexes. What was worked out of the contents holds."""
+        world = replace(self, dense=dense, lexical=lexical)
+        held = dict(self.__dict__)  # at once: another thread may be working something out
+        world.__dict__.update({name: held[name] for name in held.keys() - world.__dict__.keys() - {"apart"}})
+        return world
 
     @property
     def wasteful(self) -> bool:

@@ -65,6 +65,10 @@ class DenseIndex:
         has[: len(self.has)] = self.has
         return replace(self, vectors=vectors, has=has)
 
+    def apart(self) -> DenseIndex:
+        """The same contents in a buffer of its own."""
+        return replace(self, vectors=self.vectors.copy())
+
     def with_vectors(self, rows: Ints, vectors: Floats) -> DenseIndex:
         """Adds vectors float32[len(rows), dim] of rows that had none. Older indexes do not see them: their `has` is
         false there."""

@@ -61,6 +61,15 @@ class LexicalIndex:
         none, zero = np.zeros(0, np.int32), np.zeros(0, np.float32)
         return cls({}, [], [], none, 0, np.zeros(1, np.int64), none, zero, 0, none, none, zero)
 
+    @property
+    def held(self) -> int:
+        """Rows of the newest snapshot that shares these lists."""
+        return len(self.row_terms)
+
+    def apart(self, rows: int) -> LexicalIndex:
+        """The same contents, `rows` rows, in lists of its own."""
+        return replace(self, row_terms=self.row_terms[:rows], row_weights=self.row_weights[:rows])
+
     def updated(self, added: Sequence[Item], dead: Sequence[int]) -> LexicalIndex:
         """`added` become the rows after the last; `dead` are rows that count no more."""
         new_terms: list[Ints] = []
@@ -78,7 +87,7 @@ class LexicalIndex:
             frequency += np.bincount(np.concatenate(new_terms), minlength=len(frequency)).astype(np.int32)
         for row in dead:
             frequency[self.row_terms[row]] -= 1
-        first = len(self.row_terms)
+        first = self.held
         self.row_terms.extend(new_terms)
         self.row_weights.extend(new_weights)
         lengths = [len(t) for t in new_terms]
@@ -96,7 +105,7 @@ class LexicalIndex:
     @property
     def due(self) -> bool:
         """Whether the tail is long enough to pay for a rebuild."""
-        return len(self.row_terms) - self.main_rows > max(_TAIL, self.main_rows // 4)
+        return self.held - self.main_rows > max(_TAIL, self.main_rows // 4)
 
     def rebuilt(self, alive: npt.NDArray[np.bool_]) -> LexicalIndex:
         """The same contents in one main part without the dead rows."""
@@ -120,7 +129,7 @@ class LexicalIndex:
 
     def adopting(self, built: LexicalIndex) -> LexicalIndex:
         """This index with the main part of `built`, an earlier one of the same line that was rebuilt meanwhile."""
-        rest = range(built.main_rows, len(self.row_terms))
+        rest = range(built.main_rows, self.held)
         lengths = [len(self.row_terms[r]) for r in rest]
         return replace(
             self,

@@ -79,3 +79,29 @@ def test_compacting_drops_dead_rows_and_nothing_else(world: World):
     assert compact.names == changed.names
     assert compact.catalogue.rows == len(compact.catalogue) == len(world.catalogue) - 1
     assert compact.whole_items == changed.whole_items
+
+
+def test_what_was_worked_out_of_a_world_holds_behind_other_indexes(world: World):
+    before = (world.shared_features, world.offered, world.price_level)
+    for same in (world.settled(), world.adopting(world.settled())):
+        assert same is not world
+        assert all(
+            held is one
+            for held, one in zip(before, (same.shared_features, same.offered, same.price_level), strict=True)
+        )
+
+
+def test_two_worlds_that_go_on_from_one_know_nothing_of_each_other(build_world, encode):
+    def added(*names: str) -> tuple[list[Item], list[tuple[str, np.ndarray]]]:
+        return [Item(item_id=n, title=n) for n in names], [(n, encode(n)) for n in names]
+
+    begun = build_world()
+    one, other = begun.advanced(*added("granite urn")), begun.advanced(*added("violin case", "copper lamp"))
+    for world, names in ((one, ["granite urn"]), (other, ["violin case", "copper lamp"])):
+        alone = build_world().advanced(*added(*names))
+        query = np.stack([world.encode(name) for name in ("granite urn", "violin case", "copper lamp")])
+        assert np.array_equal(world.dense.search(query, 9), alone.dense.search(query, 9))
+        for words in (["granite"], ["violin", "lamp"], ["red", "dress"]):
+            found, wanted = (w.lexical.scores(words, w.catalogue.rows) for w in (world, alone))
+            assert np.array_equal(found, wanted)
+    assert not begun.lexical.scores(["granite", "violin"], begun.catalogue.rows).any()
