@@ -51,6 +51,25 @@ def test_the_exact_index_finds_what_that_of_faiss_finds(n, many, k, seed):
     assert (ids == np.argsort(-(queries @ vectors.T), axis=1, kind="stable")[:, :k]).all(), "of equal ones the first"
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(1, 900), st.integers(1, 6), st.integers(1, 60), st.sampled_from([3, 16, 48]),
+    st.sampled_from([0.0, 1e-3, 0.3]), st.sampled_from([0.0, 2.0]), st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_the_exact_index_misses_none_of_the_nearest(n, many, k, dim, spread, lengths, seed):
+    """Also where all are nearly alike, and of very unequal length."""
+    random = np.random.default_rng(seed)
+    vectors = random.standard_normal(dim) + spread * random.standard_normal((n, dim))
+    vectors = (vectors * np.exp(lengths * random.standard_normal((n, 1)))).astype(np.float32)
+    queries = random.standard_normal((many, dim)).astype(np.float32)
+    sims, ids = ExactIndex(vectors).search(queries, k)
+    truly = queries.astype(np.float64) @ vectors.astype(np.float64).T
+    best = -np.sort(-truly, axis=1)[:, :k]
+    assert np.allclose(np.take_along_axis(truly, ids, 1), best, rtol=1e-5, atol=1e-5 * np.abs(truly).max())
+    assert np.allclose(sims, best, rtol=1e-5, atol=1e-5 * np.abs(truly).max())
+    assert all(len(set(line)) == len(line) for line in ids.tolist())
+
+
 def test_what_is_no_number_does_no_harm():
     vectors = unit(50)
     vectors[7], vectors[9] = np.nan, np.inf
