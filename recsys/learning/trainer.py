@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,7 @@ class Trainer:
         self.net.to(self.device)
         self.texts = torch.zeros(0, text, device=self.device)
         self.optimiser = self._new_optimiser()
-        self._half = native_bfloat16(self.device)
+        self._choose_precision()
         self._seed, self._steps = seed, 0
         self._decay = 0.0  # log of what residuals have yet to shrink by
         self._halved = 0
@@ -142,9 +142,12 @@ class Trainer:
         self.net.train()
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        if self.sampled:
-            with self._repeatable():
-                return self._sampled_step(batch, popularity, rate, users_only)
+        with self._repeatable():
+            loss = (self._sampled_step if self.sampled else self._full_step)(batch, popularity, rate, users_only)
+        self._steps += loss is not None
+        return loss
+
+    def _full_step(self, batch: Batch, popularity: Popularity, rate: float, users_only: bool) -> float | None:
         there = batch.target >= 0
         with self._cast():
             with torch.set_grad_enabled(not users_only):
@@ -201,13 +204,12 @@ class Trainer:
         learnt = [p for p in [*self.net.parameters(), *residuals.values()] if p.grad is not None]
         torch.nn.utils.clip_grad_norm_(learnt, 5.0)
         self.optimiser.step()
-        self._steps += 1
         if not users_only:
             for name, residual in residuals.items():
                 assert residual.grad is not None
                 step_on_rows(self.optimiser, getattr(self.net, name), rows[name], residual.grad, rate)
             self._decay += math.log1p(-rate * DRAWN_TO_ZERO)
-            if self._steps % _SETTLED == 0:
+            if (self._steps + 1) % _SETTLED == 0:
                 self.settle()
         return float(loss.detach())
 
@@ -232,10 +234,13 @@ class Trainer:
     def _there(self, array: npt.NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(array).to(self.device)
 
+    def _choose_precision(self) -> None:
+        """The softmax in bfloat16 where the processor has it; the net too on a GPU, on a CPU in float32."""
+        self._half = native_bfloat16(self.device)
+        self._mixed = self._half and self.device.type == "cuda"
+
     def _cast(self) -> AbstractContextManager[Any]:
-        """bfloat16 where a GPU has it; a CPU computes in float32."""
-        cast = self.device.type == "cuda" and self._half
-        return torch.autocast("cuda", torch.bfloat16) if cast else nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed)
 
     def _popularity(self, popularity: Popularity) -> torch.Tensor:
         """float32[chunks, items]"""
@@ -302,7 +307,7 @@ class Trainer:
         self.net.to(self.device)
         move_state(self.optimiser, self.device)
         self.texts = self.texts.to(self.device)
-        self._half = native_bfloat16(self.device)
+        self._choose_precision()
         self._table = None
 
     # checkpoints -----------------------------------------------------------------------------------------------
