@@ -186,8 +186,8 @@ class World:
     def _indexed(self, dense: DenseIndex, lexical: LexicalIndex) -> World:
         """The same contents behind other indexes. What was worked out of the contents holds."""
         world = replace(self, dense=dense, lexical=lexical)
-        held = dict(self.__dict__)  # at once: another thread may be working something out
-        world.__dict__.update({name: held[name] for name in held.keys() - world.__dict__.keys() - {"apart"}})
+        known = dict(self.__dict__)  # at once: another thread may be working something out
+        world.__dict__.update({name: known[name] for name in known.keys() - world.__dict__.keys() - {"apart"}})
         return world
 
     @property

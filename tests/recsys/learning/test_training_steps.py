@@ -77,3 +77,23 @@ def test_mixed_precision_learns_what_single_precision_does(rates: Rates) -> None
     learner.update()
     learner.update_users()
     assert hits(learner.snapshot()) > 0.9
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+def test_a_gpu_learns_it_too_and_the_processor_goes_on_from_its_checkpoint(rates: Rates) -> None:
+    learner = SequenceLearner(KEYS, TEXTS, rates, device="cuda")
+    rounds(learner, 0)
+    learner.fit()
+    assert hits(learner.snapshot()) > 0.9
+    rounds(learner, 10_000)
+    learner.update()
+    learner.update_users()
+    again = SequenceLearner.restore(*learner.dump(), rates)
+    assert np.array_equal(again.snapshot().out, learner.snapshot().out)
+    again.stock(KEYS, TEXTS)
+    rounds(again, 20_000)
+    again.update()
+    assert hits(again.snapshot()) > 0.9
+    learner.adopt(again.snapshot())
+    assert hits(learner.snapshot()) > 0.9
