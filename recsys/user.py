@@ -198,8 +198,10 @@ def _unpack_constraints(packed: Sequence[Sequence[Any]]) -> tuple[Constraint, ..
     )
 
 
-def encode_user(user: User) -> dict[str, bytes]:
-    """The fields of the user's hash in the store. All are always written, so that none outlives an erasure."""
+def encode_user(user: User, stored: User | None = None) -> dict[str, bytes]:
+    """The fields of the user's hash in the store. `stored`: what the store holds of the user, or will once what was
+    sent before has arrived. What is there already as it is, open recommendations above all, is left out; what is empty
+    never is, so that nothing outlives an erasure."""
     rare: dict[int, Any] = {}
     if user.shown:
         rare[_SHOWN] = user.shown
@@ -224,11 +226,12 @@ def encode_user(user: User) -> dict[str, bytes]:
         CODEC_VERSION, user.recent, _pack_ids(user.recent_ids), user.history, user.dedupe,
         user.session_start_s, user.last_s, rare,
     )  # fmt: skip
-    return {
-        "state": _PACK(state),
-        "profile": user.profile.encode(),
-        "open": _PACK(user.open) if user.open else b"",
-    }
+    fields = {"state": _PACK(state)}
+    if stored is None or not user.profile or user.profile != stored.profile:
+        fields["profile"] = user.profile.encode()
+    if stored is None or not user.open or user.open != stored.open:
+        fields["open"] = _PACK(user.open) if user.open else b""
+    return fields
 
 
 class UnknownUserVersion(ValueError):  # noqa: N818

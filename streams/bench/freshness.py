@@ -1,9 +1,8 @@
 """Freshness: how long until what a user did counts in what others are shown, with everything running.
 
 In: a laboratory. Out: seconds from the send of an interaction to the receipt of the first recommendation whose World
-has learnt from it, for the statistics lane and for the models; and what a swap of models costs recommendations. Which
-event a World has learnt from is read from the outside, as any client can: a recommendation names its releases, and a
-release says how far its learner had read.
+has learnt from it, for the statistics lane and for the models. Which event a World has learnt from is read from the
+outside, as any client can: a recommendation names its releases, and a release says how far its learner had read.
 """
 
 from __future__ import annotations
@@ -21,11 +20,12 @@ from confluent_kafka import Consumer, TopicPartition
 from schemas.topics import TOPICS
 from streams.bench.errors import BenchFailed
 from streams.bench.laboratory import Laboratory
-from streams.bench.shop import Shop, open_shop
+from streams.bench.shop import Shop
 from streams.kafka.clients import consumer, producer
 from streams.settings import Settings
 
-RANKED = '["click", "purchase"]'  # of the synthetic log four events in ten
+RANKED = {"HEADWATER_POLICY__RANKING_ACTIONS": '["click", "purchase"]'}
+"""The environment of a worker and a learner; of the synthetic log four events in ten."""
 LAST_S = 15.0
 Offsets = dict[int, int]
 
@@ -36,22 +36,20 @@ class Flow:
 
     sent: list[tuple[int, int, float]] = field(default_factory=list)  # partition, offset, when
     recommended: list[tuple[float, str, str]] = field(default_factory=list)  # when, release_id, statistics_id
-    delays: list[tuple[float, float]] = field(default_factory=list)  # when it came; ms since its event was due
     releases: dict[str, list[tuple[int, Offsets]]] = field(default_factory=dict)  # role -> sequence, offsets
 
 
-def flow(lab: Laboratory, items: int, rate: float, seconds: float, warm_s: float) -> tuple[Flow, Shop]:
-    """A worker and a learner under `rate` events a second; what happens within `warm_s` is not looked at."""
-    shop = open_shop(lab, items)
-    quick = {"HEADWATER_POLICY__RANKING_ACTIONS": RANKED}
-    with lab.worker(shop.settings, "worker-0", **quick), lab.role(shop.settings, "learner", **quick):
+def flow(lab: Laboratory, shop: Shop, rate: float, seconds: float, warm_s: float) -> Flow:
+    """A learner beside the shop's worker, under `rate` events a second; what happens within `warm_s` is not looked at.
+    Both rank by RANKED."""
+    with lab.role(shop.settings, "learner", **RANKED):
         found = _run(shop.settings, shop.log(2_000), rate, warm_s + seconds, warm_s)
     found.releases = _releases(shop.settings)
-    return found, shop
+    return found
 
 
 def _run(settings: Settings, log: Iterator[tuple[bytes, bytes]], rate: float, seconds: float, warm_s: float) -> Flow:
-    found, due, stop = Flow(), {}, threading.Event()
+    found, stop = Flow(), threading.Event()
     reader = consumer(settings, f"{settings.namespace}.freshness", extra={"fetch.wait.max.ms": 20})
     _from_the_end(reader, TOPICS["recommendations"].full_name(settings.namespace))
     start = time.time()
@@ -65,7 +63,6 @@ def _run(settings: Settings, log: Iterator[tuple[bytes, bytes]], rate: float, se
                 continue
             when, (key, value) = start + at / rate, next(log)
             event = orjson.loads(value) | {"ts": int(when * 1000)}
-            due[event["event_id"]] = when
 
             def told(error: Any, message: Any, when: float = when) -> None:
                 if error is None and when - start > warm_s:
@@ -85,16 +82,13 @@ def _run(settings: Settings, log: Iterator[tuple[bytes, bytes]], rate: float, se
                 now, value = time.time(), orjson.loads(message.value())
                 names = value["world"]
                 found.recommended.append((now, names["release_id"], names["statistics_id"]))
-                asked = due.pop(value["trigger"]["event_id"], None)
-                if asked is not None and warm_s < asked - start < seconds:
-                    found.delays.append((now, (now - asked) * 1000))
             if not thread.is_alive() and found.recommended and time.time() - found.recommended[-1][0] > 2:
                 break
     finally:
         stop.set()
         thread.join(30)
         reader.close()
-    if not found.delays:
+    if not found.recommended:
         raise BenchFailed("no recommendation came back")
     return found
 

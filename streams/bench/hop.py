@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from multiprocessing.synchronize import Event
 from typing import NamedTuple
 
+import numpy as np
+import orjson
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewTopic
 
@@ -85,6 +87,18 @@ def paced(
     if len(due) > total // 100:
         raise BenchFailed(f"{len(due)} of {total} records got no answer within {LAST_S:.0f} s at {rate:.0f} a second")
     return answers
+
+
+def mark_of(value: bytes) -> str:
+    """Of a recommendation its trigger's event, of an echoed event its own id."""
+    record = orjson.loads(value)
+    mark: str = record["trigger"]["event_id"] if "trigger" in record else record["event_id"]
+    return mark
+
+
+def percentile(answers: list[Answer], p: int) -> float:
+    """Of the milliseconds."""
+    return float(np.percentile([one.ms for one in answers], p))
 
 
 def _from_the_end(reader: object, topic: str) -> None:

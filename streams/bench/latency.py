@@ -8,18 +8,16 @@ been at work for a while: a Java machine that has just started spends half a cor
 from __future__ import annotations
 
 import multiprocessing
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count, islice
+from itertools import islice
 from statistics import fmean
 
-import numpy as np
 import orjson
 
 from schemas.topics import TOPICS
 from streams.bench.errors import BenchFailed
-from streams.bench.hop import Answer, Sent, echo, make_topics, paced
+from streams.bench.hop import Answer, echo, make_topics, mark_of, paced, percentile
 from streams.bench.laboratory import Laboratory
 from streams.bench.processes import spent
 from streams.bench.result import Aim, Comparison, Figure, Result
@@ -57,25 +55,25 @@ def _measure(lab: Laboratory, items: int, result: Result, warm_s: float) -> None
         most = size / waves.run(islice(log, size))[1]
         rate = most * SHARE
         lab.say(f"latency: {items:,} items, at most {most:,.0f}/s, measured at {rate:,.0f}/s")
-        events = _events(shop, users)
+        events = shop.clicks(users)
         topics = [TOPICS[name].full_name(shop.settings.namespace) for name in ("events", "recommendations")]
         ours: list[list[Answer]] = []
         bare: list[list[Answer]] = []
         if warm_s:
             lab.say("latency: warming the broker up")
-            paced(shop.settings, topics[0], topics[1], events, _mark, rate, warm_s)
+            paced(shop.settings, topics[0], topics[1], events, mark_of, rate, warm_s)
         before = worker.stages()
         for at in range(rounds):
             sides = [(ours, topics[0], topics[1]), (bare, there, back)]
             for answers, to, fro in sides if at % 2 == 0 else reversed(sides):
-                answers.append(paced(shop.settings, to, fro, events, _mark, rate, seconds))
-            lab.say(f"latency: p99 {_percentile(ours[-1], 99):.1f} ms against {_percentile(bare[-1], 99):.1f} ms")
+                answers.append(paced(shop.settings, to, fro, events, mark_of, rate, seconds))
+            lab.say(f"latency: p99 {percentile(ours[-1], 99):.1f} ms against {percentile(bare[-1], 99):.1f} ms")
         result.stages = spent(before, worker.stages())
     name = f"{items:,} items"
     for p in (50, 99):
-        mine, other = ([_percentile(one, p) for one in side] for side in (ours, bare))
+        mine, other = ([percentile(one, p) for one in side] for side in (ours, bare))
         result.comparisons.append(Comparison(f"{name}: p{p}", "ms", mine, other, "bare hop"))
-    p99 = [_percentile(one, 99) for one in ours]
+    p99 = [percentile(one, 99) for one in ours]
     result.figures.append(Figure(f"{name}: p99", "ms", p99, Aim("at most", P99_AIM_MS)))
     for place, part in enumerate(_PARTS):
         result.figures.append(Figure(f"{name}: mean {part}", "ms", [_part(one, place) for one in ours]))
@@ -99,34 +97,6 @@ def _bare_hop(shop: Shop) -> Iterator[tuple[str, str]]:
         stop.set()
         process.join(10)
         process.kill()
-
-
-def _events(shop: Shop, users: int) -> Iterator[Sent]:
-    """Interactions of now."""
-    random = np.random.default_rng(11)
-    for number in count():
-        user_id = f"user-{random.integers(users):07d}"
-        mark = f"now-{number:012d}"
-        event = {
-            "event_id": mark,
-            "type": "interaction",
-            "user_id": user_id,
-            "ts": time.time_ns() // 1_000_000,
-            "action": "click",
-            "item_id": shop.items[int(len(shop.items) * random.random() ** 3)].item_id,
-        }
-        yield Sent(mark, user_id.encode(), orjson.dumps(event))
-
-
-def _mark(value: bytes) -> str:
-    """Of a recommendation its trigger's event, of an echoed event its own id."""
-    record = orjson.loads(value)
-    mark: str = record["trigger"]["event_id"] if "trigger" in record else record["event_id"]
-    return mark
-
-
-def _percentile(answers: list[Answer], p: int) -> float:
-    return float(np.percentile([one.ms for one in answers], p))
 
 
 def _part(answers: list[Answer], place: int) -> float:

@@ -1,22 +1,23 @@
 """`learn`: how fast what users do counts, what learning costs, and what it does when the world turns.
 
 Four parts: the lanes' training rate beside a bare torch loop (`training`); freshness and swaps with a worker and a
-learner running (`freshness`); and rehearsals with simulated shoppers, without Kafka (`behaviour`).
+learner running (`freshness`, `swaps`); and rehearsals with simulated shoppers, without Kafka (`behaviour`).
 """
 
 from __future__ import annotations
-
-from itertools import pairwise
 
 import numpy as np
 
 from schemas.items import Item
 from streams.bench.behaviour import attack, flip, noise
-from streams.bench.freshness import Flow, flow, staleness
+from streams.bench.freshness import RANKED, flow, staleness
+from streams.bench.hop import percentile
 from streams.bench.laboratory import Laboratory
 from streams.bench.rehearsal import shop_world
 from streams.bench.result import Aim, Comparison, Figure, Result
 from streams.bench.rounds import by_turns
+from streams.bench.shop import Shop, open_shop
+from streams.bench.swaps import swaps
 from streams.bench.training import bare_ranker_rate, choices, ranker_rate, sequence_rates
 from streams.demo.catalogue import load
 from streams.replay.stock import vectors_of
@@ -24,7 +25,7 @@ from streams.replay.stock import vectors_of
 FRESH_AIM_S, SWAP_AIM_MS, RATE_AIM, BACK_AIM, PUSHED_AIM = 10.0, 20.0, 0.5, 0.9, 1.0
 BACK_EVENTS = 20  # of a shopper, after which the hit rate should be back
 RATE = 500.0
-AFTER_S = 0.5  # after a swap, in which its cost can show
+SWAP_RATE = 200.0
 
 
 def learn(lab: Laboratory) -> Result:
@@ -54,50 +55,38 @@ def _training(lab: Laboratory, result: Result) -> None:
 
 def _freshness(lab: Laboratory, result: Result) -> None:
     items, rate, seconds, warm = (300, 60.0, 8.0, 4.0) if lab.quick else (5_000, RATE, 60.0, 30.0)
-    found, _ = flow(lab, items, rate, seconds, warm)
-    for role, name in (("statistics", "statistics lane"), ("ranker", "ranker lane"), ("sequence", "user side")):
-        waited = staleness(found, role)
-        known = waited[np.isfinite(waited)]
-        if not len(known):
-            result.notes.append(f"{name}: no recommendation was made by a release that learnt from the events sent")
-            continue
-        aim = Aim("at most", FRESH_AIM_S) if role != "sequence" else None
-        for p in (50, 95):
-            figure = Figure(
-                f"event to a World that learnt from it, {name}: p{p}", "s", [float(np.percentile(known, p))]
-            )
-            result.figures.append(Figure(figure.measure, "s", figure.rounds, aim if p == 95 else None))
-    calm, swapped = _swaps(found)
-    if len(calm) and len(swapped):
-        result.figures.append(Figure("p99 of recommendations without a swap of models", "ms", [_p99(calm)]))
-        result.figures.append(Figure("p99 of those right after one", "ms", [_p99(swapped)]))
-        result.figures.append(
-            Figure("what a swap costs beyond", "ms", [_p99(swapped) - _p99(calm)], Aim("at most", SWAP_AIM_MS))
-        )
+    shop = open_shop(lab, items)
+    with lab.worker(shop.settings, "worker-0", **RANKED):
+        found = flow(lab, shop, rate, seconds, warm)
+        for role, name in (("statistics", "statistics lane"), ("ranker", "ranker lane"), ("sequence", "user side")):
+            waited = staleness(found, role)
+            known = waited[np.isfinite(waited)]
+            if not len(known):
+                result.notes.append(f"{name}: no recommendation was made by a release that learnt from the events sent")
+                continue
+            for p in (50, 95):
+                aim = Aim("at most", FRESH_AIM_S) if role != "sequence" and p == 95 else None
+                measure = f"event to a World that learnt from it, {name}: p{p}"
+                result.figures.append(Figure(measure, "s", [float(np.percentile(known, p))], aim))
+        _swaps(lab, shop, result)
     result.setting["freshness"] = {
         "items": items, "events_per_s": rate, "seconds": seconds, "events": len(found.sent),
-        "recommendations": len(found.delays), "swaps": len(_swap_times(found)),
+        "recommendations": len(found.recommended),
         "releases": {role: len(some) for role, some in found.releases.items()},
     }  # fmt: skip
 
 
-def _swaps(found: Flow) -> tuple[np.ndarray, np.ndarray]:
-    """(delays of recommendations with no swap of models lately, delays of those right after one), ms."""
-    when = np.array([at for at, _ in found.delays])
-    delays = np.array([ms for _, ms in found.delays])
-    after = np.zeros(len(when), bool)
-    for swap in _swap_times(found):
-        after |= (when >= swap) & (when < swap + AFTER_S)
-    return delays[~after], delays[after]
-
-
-def _swap_times(found: Flow) -> list[float]:
-    """When recommendations first named other models."""
-    return [later[0] for before, later in pairwise(sorted(found.recommended)) if before[1] != later[1]]
-
-
-def _p99(delays: np.ndarray) -> float:
-    return float(np.percentile(delays, 99))
+def _swaps(lab: Laboratory, shop: Shop, result: Result) -> None:
+    """Two figures of one run: whether a swap can be told in what recommendations wait."""
+    rate, seconds, rounds = (30.0, 6.0, 1) if lab.quick else (SWAP_RATE, 20.0, 4)
+    lab.say(f"learn: {rate:.0f} clicks a second, with and without swaps of models")
+    found = swaps(shop, rate, seconds, rounds)
+    swapped, calm = ([percentile(one, 99) for one in side] for side in (found.swapped, found.calm))
+    against = "the same without swaps"
+    result.comparisons.append(Comparison("p99 while models are swapped", "ms", swapped, calm, against))
+    beyond = [a - b for a, b in zip(swapped, calm, strict=True)]
+    result.figures.append(Figure("what swaps cost beyond the p99 without", "ms", beyond, Aim("at most", SWAP_AIM_MS)))
+    result.setting["swaps"] = {"clicks_per_s": rate, "seconds": seconds, "changes": found.changes}
 
 
 def _behaviour(lab: Laboratory, result: Result) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from schemas.releases import Release, TrainedThrough
 from schemas.topics import TOPICS
 from schemas.wire import encode
 from streams.bench.errors import BenchFailed
+from streams.bench.hop import Sent
 from streams.bench.laboratory import Laboratory
 from streams.bench.wave import Record
 from streams.demo.log import synthetic_items, synthetic_log
@@ -77,6 +78,22 @@ class Shop:
                 event["event_id"] = f"{number:016d}"
                 yield event["user_id"].encode(), orjson.dumps(event)
             seed += 1
+
+    def clicks(self, users: int) -> Iterator[Sent]:
+        """Endless interactions of now, each marked with its event's id."""
+        random = np.random.default_rng(11)
+        for number in count():
+            user_id = f"user-{random.integers(users):07d}"
+            mark = f"now-{number:012d}"
+            event = {
+                "event_id": mark,
+                "type": "interaction",
+                "user_id": user_id,
+                "ts": time.time_ns() // 1_000_000,
+                "action": "click",
+                "item_id": self.items[int(len(self.items) * random.random() ** 3)].item_id,
+            }
+            yield Sent(mark, user_id.encode(), orjson.dumps(event))
 
 
 def open_shop(lab: Laboratory, items: int, **changed: Any) -> Shop:

@@ -29,13 +29,14 @@ STEP_FAILED = "step_failed"
 class Core:
     """The pure core, and the World it sees: everything the worker needs to know of recommending.
 
-    `world()` gives the newest World (with `.names`) and, for each topic it was built from, partition -> next offset.
+    `encode_user(user, before)` gives the fields that the store has to be told, holding `before`; `world()` the newest
+    World (with `.names`) and, for each topic it was built from, partition -> next offset.
     """
 
     decode: Callable[[bytes | None, bytes | None, int], Any]
     incoming: Callable[[Any, int, int, int], Any]
     step: Callable[[Any, Mapping[str, Any], Sequence[Any], Any], Any]
-    encode_user: Callable[[Any], Mapping[str, bytes]]
+    encode_user: Callable[[Any, Any], Mapping[str, bytes]]
     decode_user: Callable[[str, Mapping[bytes, bytes]], Any]
     world: Callable[[], tuple[Any, Mapping[str, Mapping[int, int]]]]
     policy: Any
@@ -108,7 +109,7 @@ def _together(core: Core, envelopes: Envelopes, world: Any, groups: Sequence[Gro
     for user_id, user in result.users.items():
         one = made[group_of_user[user_id]]
         one.changed[user_id] = user
-        one.fields[user_id] = None if user is None else encode_user(user)
+        one.fields[user_id] = None if user is None else encode_user(user, users[user_id])
     metrics.STAGE_SECONDS.labels("encode").observe(time.perf_counter() - started)
     return made
 
@@ -129,9 +130,10 @@ def _one_by_one(
         for changed_id, user in made.changed.items():
             now[changed_id] = core.decode_user(changed_id, {}) if user is None else user
         whole.changed |= made.changed
-        whole.fields |= made.fields
         whole.entries += made.entries
         whole.kinds += made.kinds
+    for user_id, user in whole.changed.items():
+        whole.fields[user_id] = None if user is None else core.encode_user(user, users[user_id])
     return whole
 
 

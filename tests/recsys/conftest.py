@@ -98,6 +98,7 @@ class Log:
     def __init__(self, world: World, policy: Policy | None = None) -> None:
         self.world, self.policy = world, policy or Policy()
         self.users: dict[str, User] = {}
+        self.stored: dict[str, dict[bytes, bytes]] = {}
         self.offset = 0
 
     def event(self, type: str, user: str = "u", **fields: Any) -> Incoming:
@@ -111,9 +112,13 @@ class Log:
         for user_id, user in result.users.items():
             if user is None:
                 self.users.pop(user_id, None)
+                self.stored.pop(user_id, None)
             else:
-                fields = {k.encode(): v for k, v in encode_user(user).items()}
-                self.users[user_id] = decode_user(user_id, fields)
+                fields = encode_user(user, self.users.get(user_id, User.new(user_id)))
+                held = self.stored.setdefault(user_id, {})
+                held.update({name.encode(): value for name, value in fields.items()})
+                assert held == {name.encode(): value for name, value in encode_user(user).items()}
+                self.users[user_id] = decode_user(user_id, held)
         return result
 
     def send(self, type: str, user: str = "u", **fields: Any) -> list[dict[str, Any]]:

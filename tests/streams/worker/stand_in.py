@@ -81,7 +81,7 @@ def step(world: World, users: Any, events: Any, policy: Any) -> Result:
     return result
 
 
-def encode_user(user: tuple[int, bytes]) -> dict[str, bytes]:
+def encode_user(user: tuple[int, bytes], stored: tuple[int, bytes]) -> dict[str, bytes]:
     return {"state": b"%d:%s" % (user[0], user[1].hex().encode()), "profile": b"seen %d events" % user[0]}
 
 

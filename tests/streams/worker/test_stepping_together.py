@@ -10,7 +10,7 @@ import pytest
 from schemas.decode import decode_event
 from streams.settings import Settings
 from streams.worker.outbox import Envelopes, unpack
-from streams.worker.outcome import Group, outcome, outcomes
+from streams.worker.outcome import Core, Group, outcome, outcomes
 
 
 def group(stand_in: Any, partition: int, events: list[dict[str, Any]]) -> Group:
@@ -89,3 +89,44 @@ def test_an_event_that_fails_does_not_touch_the_other_partitions(stand_in, step_
     assert first.refused == []
     assert list(second.changed) == ["c"]
     assert [offset for offset, _ in second.refused] == [0]
+
+
+def test_one_by_one_the_store_is_told_the_same_as_at_once():
+    """The first event opens a recommendation, the second leaves it as it is: its field may not be lost on the way."""
+    from recsys.policy import Policy
+    from recsys.step import Incoming, step
+    from recsys.user import decode_user, encode_user
+    from recsys.world import World
+    from schemas.items import Item
+
+    world = World.empty().advanced([Item(item_id=f"i{n}", title=f"thing {n}") for n in range(20)]).settled()
+
+    def never_several(world: Any, users: Any, events: Any, policy: Any) -> Any:
+        if len(events) > 1:
+            raise ValueError("only one at a time")
+        return step(world, users, events, policy)
+
+    events = []
+    for at, action in enumerate(["click", "impression_of_nothing", "skip"]):
+        event = {"event_id": f"e{at}", "user_id": "u", "type": "interaction", "ts": 1_700_000_000_000 + at}
+        event |= {"action": action, "item_id": f"i{at}"}
+        events.append(Incoming(decode_event(b"u", orjson.dumps(event), 1 << 20), 0, at, 5))
+    policy = Policy(ranking_actions=frozenset({"click"}))
+    told_of = []
+    for function in (step, never_several):
+        core = Core(decode_event, Incoming, function, encode_user, decode_user, lambda: (world, {}), policy)
+        told_of.append(outcome(core, Envelopes("t"), world, {"u": decode_user("u", {})}, events, 5))
+    at_once, singly = told_of
+    assert at_once.fields == singly.fields
+    assert (singly.fields["u"] or {})["open"]
+
+
+def test_what_the_store_holds_already_is_not_written_again():
+    from recsys.user import User, encode_user
+
+    before = User("u", recent=b"x" * 14, recent_ids=("e1",), profile="Likes books [e1].", open=(b"waits",))
+    after = before.clone()
+    after.last_s = 5
+    assert list(encode_user(after, before)) == ["state"]
+    after.open = ()
+    assert encode_user(after, before)["open"] == b""
