@@ -51,3 +51,13 @@ def code_weights(policy: Policy) -> npt.NDArray[np.float32]:
     table[CODES["rate-"]] = -table[CODES["rate"]]
     table[CODES["other-"]] = -policy.unknown_action_weight
     return table
+
+
+def kept_out_codes(policy: Policy) -> npt.NDArray[np.bool_]:
+    """bool[16]: by code, whether an item that was met in that way is not offered again."""
+    if policy.keep_out_actions is None:
+        return np.ones(16, bool)
+    codes = np.zeros(16, bool)
+    for action in policy.keep_out_actions:
+        codes[[CODES[action]] if action in CODES else [CODES["other"], CODES["other-"]]] = True
+    return codes

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from recsys.actions import CODES
+from recsys.actions import kept_out_codes
 from recsys.compiled import YES, fills, kernel, reads
 from recsys.keys import item_keys
 from recsys.policy import Policy
@@ -49,7 +49,7 @@ def merged(
     _merge(
         named, by, most, world.catalogue.keys, world.shop, world.offered, world.catalogue.expires, asked, block.now,
         np.frombuffer(b"".join(history), "<u8"), _ends(len(h) // 8 for h in history),
-        evidence.keys, evidence.codes, _kept_out(policy),
+        evidence.keys, evidence.codes, kept_out_codes(policy),
         item_keys(chain.from_iterable(excluded)), _ends(map(len, excluded)), rows, sources, many,
     )  # fmt: skip
     counts: list[int] = many.tolist()
@@ -58,16 +58,6 @@ def merged(
 
 def _ends(lengths: Iterable[int]) -> Longs:
     return np.array(list(accumulate(lengths)), np.int64)
-
-
-def _kept_out(policy: Policy) -> Bools:
-    """bool[16]: whether what was done in that way may not be offered again; see `recsys.query.kept_out`."""
-    if policy.keep_out_actions is None:
-        return np.ones(16, bool)
-    codes = np.zeros(16, bool)
-    for action in policy.keep_out_actions:
-        codes[[CODES[action]] if action in CODES else [CODES["other"], CODES["other-"]]] = True
-    return codes
 
 
 @kernel(fills("uint64"), numba.types.uint64, gives=YES)

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from recsys.actions import CODES
+from recsys.actions import kept_out_codes
 from recsys.compiled import dot, fills, kernel, reads
 from recsys.evidence import Evidence, evidence_of, seen_keys
 from recsys.features import CONTEXT
@@ -180,10 +180,6 @@ def _words_vectors(world: World, queries: Sequence[Query], texts: list[list[tupl
 def kept_out(query: Query, policy: Policy) -> npt.NDArray[np.uint64]:
     """uint64[n]: keys that may not be offered: seen items (by the policy's actions) and the request's exclusions."""
     packed, named = seen_keys(query.user), [*query.exclude, *query.like_items]
-    if policy.keep_out_actions is not None:
-        codes = [CODES[a] for a in policy.keep_out_actions if a in CODES]
-        if any(a not in CODES for a in policy.keep_out_actions):
-            codes += [CODES["other"], CODES["other-"]]
-        packed = packed[np.isin(packed >> np.uint64(48), np.array(codes, np.uint64))]
+    packed = packed[kept_out_codes(policy)[packed >> np.uint64(48)]]
     keys: npt.NDArray[np.uint64] = packed & _KEY_MASK
     return np.concatenate([keys, item_keys(named)]) if named else keys
