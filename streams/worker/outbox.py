@@ -2,6 +2,8 @@
 
 In: messages of the step, records that could not be read, the name of a new World. Out: `pack`ed entries, each a whole
 Kafka record (topic, key, value, headers), so that a restart publishes the identical bytes whatever has changed since.
+They are compressed: a recommendation is a quarter of its size then, for a hundredth of the time that it took to make,
+and all that goes through the outbox goes to the store's disk and to its replicas as well.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
+import lz4.block
 import msgpack
 
 from schemas.decode import Malformed
@@ -47,11 +50,19 @@ class Outgoing(NamedTuple):
     headers: Headers
 
 
+_COMPRESSED = b"\0"  # else MessagePack, whose first byte says that a list of four follows
+_WORTHWHILE = 512  # bytes
+
+
 def pack(outgoing: Outgoing) -> bytes:
-    return msgpack.packb(outgoing)
+    payload: bytes = msgpack.packb(outgoing)
+    return payload if len(payload) < _WORTHWHILE else _COMPRESSED + lz4.block.compress(payload)
 
 
 def unpack(payload: bytes) -> Outgoing:
+    """Raises ValueError, LZ4BlockError for what `pack` did not make."""
+    if payload.startswith(_COMPRESSED):
+        payload = lz4.block.decompress(memoryview(payload)[1:])
     topic, key, value, headers = msgpack.unpackb(payload)
     return Outgoing(topic, key, value, [(name, text) for name, text in headers])
 

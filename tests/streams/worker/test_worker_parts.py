@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+import msgpack
 import pytest
 
 from streams.faults import killer
@@ -27,6 +28,18 @@ def test_an_unset_fault_does_nothing():
 def test_what_waits_in_the_outbox_comes_out_as_it_went_in(value):
     one = Outgoing("t", None if value is None else b"k", value, [("a", b"\xff"), ("a", b""), ("none", None)])
     assert unpack(pack(one)) == one
+
+
+def test_what_is_long_waits_in_little_room():
+    value = b'{"reasons":[' + b'{"text":"Like a red dress, which you looked at","weight":1.5},' * 50 + b"]}"
+    one = Outgoing("t", b"k", value, [("content-type", b"application/json")])
+    assert len(pack(one)) < len(value) / 4
+    assert unpack(pack(one)) == one
+
+
+def test_an_outbox_from_before_it_was_compressed_is_still_sent():
+    one = Outgoing("t", b"k", b"x" * 2_000, [("a", b"b")])
+    assert unpack(msgpack.packb(one)) == one
 
 
 def test_a_store_that_is_away_is_asked_until_it_answers():
