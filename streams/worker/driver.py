@@ -13,6 +13,7 @@ the position. A partition is opened after each rebalance, and again whenever `re
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -65,6 +66,11 @@ class Intake(Protocol):
 
     def most(self) -> int:
         """How many records to take at once."""
+        ...
+
+    @property
+    def free(self) -> threading.Event | None:
+        """What is set while nothing is stepped, where taking has to wait for that."""
         ...
 
     async def emptied(self) -> None:
@@ -187,7 +193,7 @@ class Consumer(stock.Consumer):
         if not await self.intake.room():
             return
         generation = self.app.consumer_generation_id
-        fetched = await self._reader.take(self.intake.most(), min(timeout, TAKE_S))
+        fetched = await self._reader.take(self.intake.most(), min(timeout, TAKE_S), self.intake.free)
         if not fetched or self.should_stop:
             return
         if not self.flow_active or self.app.consumer_generation_id != generation:

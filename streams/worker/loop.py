@@ -42,6 +42,7 @@ log = structlog.get_logger(__name__)
 UNDER_WAY = 4  # batches of each partition
 BATCH_S = 0.25  # what a batch should take: rankings cost thirty times as much as events that only change users
 LEAST_RECORDS, FIRST_RECORDS = 50, 500
+AHEAD_S = 0.1  # a step that began later than this ago ends soon: what comes next is asked for meanwhile
 CHECK_S = 5.0  # how often an idle partition's position is compared with the store's
 DRAIN_S = 7.0  # how long a stop waits for batches under way; the supervisor allows twice that in all
 
@@ -77,6 +78,9 @@ class Worker:
         self._waiting: deque[Batch] = deque()  # taken, and not yet stepped
         self._stepping: asyncio.Task[None] | None = None
         self._full = False  # as many records were taken as may be: more of them wait
+        self._free = threading.Event()  # the step thread is
+        self._free.set()
+        self._began = 0.0  # the step under way, monotonic seconds
         self._change = asyncio.Event()
         self._stopping = False
 
@@ -146,11 +150,16 @@ class Worker:
 
     @property
     def _has_room(self) -> bool:
-        # what comes while a step runs is taken when it ends, all at once: a step of one event costs nearly as much as
-        # one of ten. Only behind a full batch is the next one taken ahead.
+        # what comes while a step runs is taken when it ends, all at once (`free`): a step of one event costs nearly as
+        # much as one of ten. Only behind a full batch is the next one taken ahead.
         if self._on_the_way or self._waiting or self._under_way >= UNDER_WAY * max(2, len(self._partitions)):
             return False
-        return self._full or self._stepping is None or self._stepping.done()
+        idle = self._stepping is None or self._stepping.done()
+        return self._full or idle or time.monotonic() - self._began < AHEAD_S
+
+    @property
+    def free(self) -> threading.Event | None:
+        return None if self._full else self._free
 
     def yielded(self) -> None:
         self._on_the_way += 1
@@ -195,9 +204,9 @@ class Worker:
             if current:
                 started = time.perf_counter()
                 try:
-                    applied = await self._loop.run_in_executor(
-                        self._steps, apply_together, self._core, self._envelopes, self._saver, current
-                    )
+                    self._free.clear()
+                    self._began = time.monotonic()
+                    applied = await self._loop.run_in_executor(self._steps, self._apply, current)
                 except Exception as error:
                     self.fail(error)
                     return
@@ -207,6 +216,14 @@ class Worker:
             self._change.set()
         self._full = False
         self._change.set()
+
+    def _apply(self, batches: Sequence[tuple[Partition, Batch]]) -> Sequence[bool | Exception]:
+        """On the step thread. The reader is told at once that it is free again: by way of the event loop it would be
+        idle for as long as a fifth of a small step takes."""
+        try:
+            return apply_together(self._core, self._envelopes, self._saver, batches)
+        finally:
+            self._free.set()
 
     def _pace(self, records: int, seconds: float) -> None:
         """Learns from a batch what a record costs; from small ones it would learn what a batch costs."""

@@ -112,10 +112,10 @@ class Reader:
         """The offset behind the last record, as last heard."""
         return self._ends.get(partition)
 
-    async def take(self, most: int, timeout: float) -> dict[int, Fetched]:
-        """What has come since the last call, at most `most` records; waits for the first one. Raises KafkaException
-        when there is no use in waiting any longer."""
-        return dict(await self._ask(partial(self._take, most, timeout)) or {})
+    async def take(self, most: int, timeout: float, when: threading.Event | None = None) -> dict[int, Fetched]:
+        """What has come since the last call, at most `most` records; waits for the first one, and before that until
+        `when` is set. Raises KafkaException when there is no use in waiting any longer."""
+        return dict(await self._ask(partial(self._take, most, timeout, when)) or {})
 
     async def read_from(self, offsets: Mapping[int, int | None]) -> None:
         """Reads on from these offsets (None: from the oldest record), also of partitions not read so far."""
@@ -176,8 +176,10 @@ class Reader:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(_resolve, future, result, failure)
 
-    def _take(self, most: int, timeout: float) -> dict[int, Fetched]:
+    def _take(self, most: int, timeout: float, when: threading.Event | None) -> dict[int, Fetched]:
         assert self._consumer is not None
+        if when is not None and not when.wait(timeout):
+            return {}
         if self._paused:
             self._consumer.resume(self._places())
             self._paused = False
