@@ -21,7 +21,7 @@ _CHANGE = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(changes=st.lists(_CHANGE, max_size=25), cuts=st.sets(st.integers(0, 25), max_size=4))
 def test_the_version_and_the_contents_depend_on_the_last_state_alone(changes, cuts):
     catalogue = Catalogue.empty()

@@ -25,7 +25,7 @@ _WORDS = st.builds(
 _ODD = st.builds(lambda value: Constraint(name="price", op="==", value=value), _VALUES)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(constraint=_PRICES | _WORDS | _ODD)
 def test_a_mask_is_what_the_condition_means(world, constraint):
     constraint = constraint_from_request(constraint)

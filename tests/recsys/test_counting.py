@@ -68,7 +68,7 @@ def same(one: Counts, other: Counts) -> None:
 
 @pytest.mark.parametrize("limits", [Limits(), TIGHT], ids=["roomy", "tight"])
 @given(data=st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_batch_cut_anywhere_gives_the_same_state(limits: Limits, data: st.DataObject) -> None:
     log = data.draw(logs())
     cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=6)))
@@ -88,7 +88,7 @@ def test_crowded_neighbour_rows_are_the_same_however_the_log_is_cut() -> None:
 
 
 @given(log=logs(), data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_duplicates_change_nothing(log: list[Any], data: st.DataObject) -> None:
     doubled = list(log)
     for at in sorted(data.draw(st.lists(st.integers(0, len(log) - 1), max_size=8)), reverse=True):
@@ -100,7 +100,7 @@ def test_duplicates_change_nothing(log: list[Any], data: st.DataObject) -> None:
 
 
 @given(log=logs(), cut=st.integers(0, 60))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_dumped_state_goes_on_as_if_nothing_had_happened(log: list[Any], cut: int) -> None:
     counts = folded(log[:cut], [])
     resumed = Counts.restore(counts.dump(), POLICY)
@@ -111,7 +111,7 @@ def test_a_dumped_state_goes_on_as_if_nothing_had_happened(log: list[Any], cut: 
 
 
 @given(log=logs(), first=st.integers(0, 60), second=st.integers(0, 60))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_difference_on_its_whole_set_is_the_whole_set_of_now(log: list[Any], first: int, second: int) -> None:
     counts = folded(log[:first], [])
     base = counts.tallies()
@@ -132,7 +132,7 @@ def assert_equal(one: Any, other: Any) -> None:
         max_size=40,
     )
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_popularity_is_the_decayed_sum_of_weights(entries: list[tuple[int, int, str]]) -> None:
     start = act(0, "first", "latest", NOW)
     log = [start] + [act(n + 1, f"u{n}", f"i{i}", NOW - ago, a) for n, (i, ago, a) in enumerate(entries)]
@@ -153,7 +153,7 @@ def test_popularity_is_the_decayed_sum_of_weights(entries: list[tuple[int, int, 
 
 
 @given(log=logs(items=12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_covisitation_is_one_over_the_gap_among_a_users_last_ten_items(log: list[Any]) -> None:
     log = [e for e in log if not isinstance(e, Interaction) or NOW - 99 * DAY_MS < e.ts < NOW + 2000 * DAY_MS]
     stamped = sorted(log, key=lambda e: e.ts)  # no clock is wrong here, and nothing is pulled back
@@ -289,7 +289,7 @@ def weighed(log: list[Any], weights: list[float], cuts: list[int]) -> Counts:
 
 
 @given(log=logs(), data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_with_weights_too_a_batch_cut_anywhere_gives_the_same_state(log: list[Any], data: st.DataObject) -> None:
     weights = data.draw(st.lists(st.sampled_from([0.0, 0.25, 1.0]), min_size=len(log), max_size=len(log)))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=6)))
@@ -299,7 +299,7 @@ def test_with_weights_too_a_batch_cut_anywhere_gives_the_same_state(log: list[An
 
 
 @given(log=logs())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_weights_of_one_change_nothing(log: list[Any]) -> None:
     plain, ones = folded(log, []), Counts(POLICY)
     ones.learn(log, weights=[1.0] * len(log))
@@ -310,7 +310,7 @@ def test_weights_of_one_change_nothing(log: list[Any]) -> None:
 
 
 @given(log=logs(), data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_an_event_of_no_weight_leaves_the_sums_as_they_are_without_it(log: list[Any], data: st.DataObject) -> None:
     log = [*(e for e in log if not isinstance(e, Forget)), act(0, "first", "a")]
     kept = [bool(data.draw(st.integers(0, 3))) for _ in log]

@@ -49,7 +49,7 @@ def _decayed(rows: list[tuple[int, int, int, float]]) -> list[float]:
     return [weight * 0.5**age if key else 0.0 for (key, _, _, weight), age in zip(rows, ages, strict=True)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(users=st.lists(_USER, min_size=1, max_size=5), cut=st.integers(0, 5))
 def test_evidence_is_what_was_packed_decayed_to_now(users, cut):
     now = np.full(len(users), NOW_S)
@@ -69,7 +69,7 @@ def test_evidence_is_what_was_packed_decayed_to_now(users, cut):
     assert (np.concatenate(parts) == evidence.weights).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(users=st.lists(_USER, min_size=1, max_size=4), like=st.sampled_from([(), ("books-00", "games-12", "never-was")]))
 def test_a_query_starts_from_the_mean_of_what_was_liked_and_of_the_session(world, users, like):
     queries = [Query(n, user, f"q{n}", "request", NOW_S * 1000, like_items=like) for n, user in enumerate(users)]

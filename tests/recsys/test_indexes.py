@@ -36,7 +36,7 @@ def test_small_catalogues_are_searched_exactly(main):
     assert (found == np.argsort(-(queries @ vectors.T), axis=1)[:, :20]).all()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 600), st.integers(1, 9), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_the_exact_index_finds_what_that_of_faiss_finds(n, many, k, seed):
     random = np.random.default_rng(seed)
@@ -51,7 +51,7 @@ def test_the_exact_index_finds_what_that_of_faiss_finds(n, many, k, seed):
     assert (ids == np.argsort(-(queries @ vectors.T), axis=1, kind="stable")[:, :k]).all(), "of equal ones the first"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.integers(1, 900), st.integers(1, 6), st.integers(1, 60), st.sampled_from([3, 16, 48]),
     st.sampled_from([0.0, 1e-3, 0.3]), st.sampled_from([0.0, 2.0]), st.integers(0, 2**32 - 1),
@@ -124,7 +124,7 @@ _WORDS = ["red", "silk", "dress", "laptop", "红色", "连衣裙", "sea", "novel
 _TITLE = st.lists(st.sampled_from(_WORDS), min_size=1, max_size=6).map(" ".join)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     titles=st.lists(_TITLE, min_size=1, max_size=12),
     query=_TITLE,

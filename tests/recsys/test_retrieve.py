@@ -103,7 +103,7 @@ def _company(world, block, at):
 
 
 @given(st.lists(deeds, min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_company_is_what_its_words_say(shop, lists):
     block, found = _candidates(shop, [_user(f"u{n}", d) for n, d in enumerate(lists)])
     near = found.neighbours
@@ -124,7 +124,7 @@ def test_company_is_what_its_words_say(shop, lists):
 
 
 @given(st.lists(deeds, min_size=2, max_size=5), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_query_finds_the_same_alone(shop, lists, data):
     users = [_user(f"u{n}", d) for n, d in enumerate(lists)]
     _, whole = _candidates(shop, users)
@@ -143,7 +143,7 @@ def test_a_query_finds_the_same_alone(shop, lists, data):
     st.lists(st.sampled_from(ITEMS), max_size=9),
     st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_kept_out_stays_out_and_the_rest_comes_once(shop, mine, actions, exclude, asked):
     policy = Policy(keep_out_actions=actions)
     block, found = _candidates(shop, [_user("u", mine)], policy, exclude=exclude, asked=asked, k=60)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import orjson
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.policy import Policy
@@ -59,7 +59,7 @@ _EVENT = st.one_of(
     st.fixed_dictionaries({"type": st.just("forget"), "scope": st.sampled_from(["all", "session"])}),
 )
 _LOG = st.lists(st.tuples(st.sampled_from(["u", "v", "w"]), _EVENT), min_size=1, max_size=14)
-_SLOW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_SLOW = settings(max_examples=40)
 
 
 _POLICY = Policy(label_window_hours=0.07, late_label_days=0.004)  # events are a minute apart: windows close
@@ -105,7 +105,7 @@ def test_a_repeated_event_changes_nothing(new_log, world, spec, data):
     assert _outcome(once, events, []) == _outcome(twice, again, [])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.randoms(use_true_random=False), spec=_LOG)
 def test_the_order_in_which_items_were_loaded_leaves_no_trace(new_log, build_world, world, shop_items, spec, seed):
     shuffled = list(shop_items)

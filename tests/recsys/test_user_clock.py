@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.fold import touch_session
@@ -92,7 +92,7 @@ _EVENT = st.tuples(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(spec=st.lists(_EVENT, min_size=2, max_size=10), data=st.data())
 def test_where_a_batch_is_cut_tells_nothing_of_wrong_clocks(new_log, world, spec, data):
     whole, cut = new_log(world, Policy()), new_log(world, Policy())

@@ -6,7 +6,7 @@ import json
 
 import jsonschema
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -204,7 +204,6 @@ def test_records_survive_a_round_trip(name, data):
 
 
 @pytest.mark.parametrize("name", [*RECORDS, *GOOD])
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_model_and_schema_agree_on_damaged_records(name, data):
     record = data.draw(RECORDS[name]) if name in RECORDS else GOOD[name]

@@ -38,7 +38,7 @@ cases = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(cases, st.integers(1, 12))
 def test_ranks_and_slates_are_those_of_the_plainest_sort_with_ties_worst(case, k):
     scores, seed = np.array(case[0], np.float32), case[1]

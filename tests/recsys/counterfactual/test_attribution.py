@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.counterfactual.attribution import Acts, Shown, rewards_of
@@ -39,7 +39,6 @@ def plain(shown: list[tuple[int, list[int], int]], acts: list[tuple[int, int, in
     return out
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_it_is_what_a_plain_loop_finds(data: st.DataObject) -> None:
     orders = data.draw(st.permutations(range(40)))

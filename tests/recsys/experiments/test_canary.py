@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.experiments.assign import arm_of
@@ -88,7 +88,7 @@ def test_training_examples_name_what_ranked_them(new_log, trial):
         assert one["world"]["release_id"] == expected
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12)
 @given(
     users=st.lists(st.sampled_from(USERS[:9]), min_size=2, max_size=12),
     cuts=st.sets(st.integers(1, 11), max_size=4),

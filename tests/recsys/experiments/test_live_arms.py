@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -96,7 +96,7 @@ def test_an_interleaved_slate_holds_both_rankings_with_their_teams(new_log, worl
     assert set(teams) == {"main", "fresh"}
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(
     users=st.lists(st.sampled_from(USERS[:9]), min_size=2, max_size=12),
     cuts=st.sets(st.integers(1, 11), max_size=4),

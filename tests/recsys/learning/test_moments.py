@@ -24,7 +24,7 @@ def _events(log, entries):
 
 
 @given(entries=st.lists(_ENTRY, min_size=2, max_size=12), at=st.integers(1, 11))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_later_events_change_no_earlier_moment(new_log, world, entries, at):
     events = _events(new_log(world), entries)
     whole = moments_of(world, {}, events, POLICY)

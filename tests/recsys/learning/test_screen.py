@@ -345,7 +345,7 @@ def same(one: Screen, other: Screen) -> None:
 
 
 @given(log=logs(), data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_weights_are_the_same_wherever_the_log_is_cut(log, data):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=6)))
     whole, cut = Screen(SMALL), Screen(SMALL)
@@ -357,7 +357,7 @@ def test_weights_are_the_same_wherever_the_log_is_cut(log, data):
 
 
 @given(log=logs(), at=st.integers(0, 200))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_dumped_screen_goes_on_as_if_nothing_had_happened(log, at):
     screen = Screen(SMALL)
     screen.weigh(log[:at])

@@ -125,7 +125,7 @@ def test_one_that_reaches_far_fewer_users_than_its_share_does_not_serve_all():
     assert "fewer users than its share" in over.why
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_when_it_is_asked_and_in_which_portions_it_hears_changes_nothing(data):
     """Only what was settled counts: not how often somebody looked."""

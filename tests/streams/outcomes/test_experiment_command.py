@@ -150,7 +150,7 @@ def test_shares_that_are_none_are_refused(shop: Any, tmp_path: Path, shares: str
     assert "--shares" in result.output
 
 
-@settings_of_hypothesis(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings_of_hypothesis(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(partitions=st.integers(2, 9), order=st.randoms(use_true_random=False))
 def test_the_order_in_which_partitions_are_read_changes_no_bit(
     shop: Any, tmp_path: Path, partitions: int, order: random.Random

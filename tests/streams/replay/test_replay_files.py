@@ -41,7 +41,7 @@ def test_where_batches_are_cut_and_what_memory_holds_changes_nothing(played, mak
         assert played(log, batch=batch, held=held, users=users) == expected
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(cut=st.integers(0, 150), by_time=st.booleans())
 def test_a_replay_until_some_place_is_the_beginning_of_the_whole_one(played, make, cut, by_time):
     log = make.shoppers(150)

@@ -53,7 +53,7 @@ def at_once(model):
     return told(world.with_models(Ranker(), model, "m"))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_one_by_one_in_any_order_and_with_models_at_any_time_come_to_the_same_bits(model, at_once, data):
     """Items and vectors in parts of any size, a model that is put on somewhere, items that go and come back."""

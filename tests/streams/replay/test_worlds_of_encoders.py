@@ -84,7 +84,7 @@ def carried_out(run: Any, operations: list[Operation]) -> None:
 
 
 @pytest.mark.parametrize("share", [0.995, 0.6])
-@examples(max_examples=60, deadline=None)
+@examples(max_examples=60)
 @given(operations=OPERATIONS, every=st.integers(1, 3))
 def test_any_world_of_any_encoder_comes_back(begun: Any, share: float, operations: list[Operation], every: int) -> None:
     run = begun()
