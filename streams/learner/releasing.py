@@ -92,13 +92,13 @@ class Releasing:
             self._roll_back(guarded, f"what served before is better, {why} (NDCG@10)", before)
         elif self.trial is not None:
             self._judge(guarded, self.trial)
-        elif guarded.candidate is None:
-            if not behind and now - self._put_up >= self._learning.interval_ms / 1000:
+        else:
+            # after one that was held at once: what serves is what served. What was just released the feed has to read
+            free = guarded.candidate is None or self._held(guarded, guarded.candidate, guarded.verdict())
+            if free and not behind and now - self._put_up >= self._learning.interval_ms / 1000:
                 self._put_up, self._through = now, through()
                 if (wrong := guarded.put_up(served.learnt)) is not None:
                     self._diverged(guarded, wrong)
-        else:
-            self._decide(guarded, guarded.candidate, guarded.verdict())
 
     def close(self, *, announce: bool) -> None:
         """Nobody will watch a canary any more: it ends, if this process may still `announce` anything."""
@@ -109,14 +109,15 @@ class Releasing:
             self.trial = None
 
     # candidates ------------------------------------------------------------------------------------------------
-    def _decide(self, guarded: GuardedLearner, candidate: Candidate, verdict: Verdict) -> None:
+    def _held(self, guarded: GuardedLearner, candidate: Candidate, verdict: Verdict) -> bool:
+        """Releases the candidate, holds it, or leaves it where it is; whether it is held, so that there is none now."""
         if verdict.decision == "wait":
-            return
+            return False
         if verdict.decision == "hold":
             metrics.LEARNER_GATE.labels("hold").inc()
             log.info("learner.held", why=verdict.why)
             guarded.withdraw()
-            return
+            return True
         why = slower(self._served.learnt, candidate.learnt, time.perf_counter, self._learning.slower_at_most)
         if why is not None:
             metrics.LEARNER_GATE.labels("slower").inc()
@@ -125,13 +126,14 @@ class Releasing:
                 self._alert("slower", f"A candidate was held: {why}. {self._served.release_id} serves on.")
             self._slow = True
             guarded.withdraw()
-            return
+            return True
         self._slow = False
         if self._learning.canary_share:
             self._try(guarded, candidate, verdict)
         elif self._publish(guarded, self._written(candidate, guarded, verdict.figures)):
             metrics.LEARNER_GATE.labels("promote").inc()
             log.debug("learner.released", candidate=candidate.name, why=verdict.why)
+        return False
 
     def _written(
         self, candidate: Candidate, guarded: GuardedLearner, figures: Mapping[str, float], share: float | None = None

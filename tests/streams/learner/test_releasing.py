@@ -158,3 +158,23 @@ def test_a_canary_of_a_learner_that_is_gone_is_ended_once_that_arrives(bench: Be
     for one in bench.sent:
         bench.served.take(one)
     assert bench.served.candidates == {}
+
+
+def test_after_a_candidate_that_was_held_the_next_one_stands_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what was learnt meanwhile would wait for another turn, which on a busy machine takes seconds."""
+    put_up: list[Any] = []
+    monkeypatch.setattr(bench.guarded, "put_up", put_up.append)
+    monkeypatch.setattr(bench.guarded, "verdict", lambda: Verdict("hold", "worse", {}))
+    bench.releasing = Releasing(
+        Settings(learning={"interval_ms": 100}), bench.served.storage, bench.served, bench._announce
+    )
+    time.sleep(0.11)
+    bench.guarded.candidate = Candidate("c", bench.served.learnt, {"ranker": {}}, (1, 1))
+    bench.releasing.turn(bench.guarded, lambda: THROUGH)
+    assert len(put_up) == 1
+    time.sleep(0.11)
+    bench.passes(model(16), monkeypatch)
+    assert bench.sent, "it was released"
+    assert len(put_up) == 1, "what serves now has to be read first"
