@@ -55,7 +55,7 @@ def _training(lab: Laboratory, result: Result) -> None:
 
 
 def _freshness(lab: Laboratory, result: Result) -> None:
-    items, rate, seconds, warm = (300, 60.0, 8.0, 4.0) if lab.quick else (5_000, RATE, 60.0, 30.0)
+    items, rate, seconds, warm = (300, 200.0, 16.0, 4.0) if lab.quick else (5_000, RATE, 60.0, 30.0)
     shop = open_shop(lab, items)
     with lab.worker(shop.settings, "worker-0", **RANKED):
         found = flow(lab, shop, rate, seconds, warm)
