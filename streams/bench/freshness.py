@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import orjson
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TopicPartition
 
 from schemas.topics import TOPICS
 from streams.bench.errors import BenchFailed
+from streams.bench.hop import from_the_end
 from streams.bench.laboratory import Laboratory
 from streams.bench.shop import Shop
 from streams.kafka.clients import consumer, producer
@@ -51,7 +52,7 @@ def flow(lab: Laboratory, shop: Shop, rate: float, seconds: float, warm_s: float
 def _run(settings: Settings, log: Iterator[tuple[bytes, bytes]], rate: float, seconds: float, warm_s: float) -> Flow:
     found, stop = Flow(), threading.Event()
     reader = consumer(settings, f"{settings.namespace}.freshness", extra={"fetch.wait.max.ms": 20})
-    _from_the_end(reader, TOPICS["recommendations"].full_name(settings.namespace))
+    from_the_end(reader, TOPICS["recommendations"].full_name(settings.namespace))
     start = time.time()
 
     def send() -> None:
@@ -140,11 +141,3 @@ def _releases(settings: Settings) -> dict[str, list[tuple[int, Offsets]]]:
     finally:
         reader.close()
     return found
-
-
-def _from_the_end(reader: Consumer, topic: str) -> None:
-    places = []
-    for partition in reader.list_topics(topic, timeout=10).topics[topic].partitions:
-        _, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-        places.append(TopicPartition(topic, partition, high))
-    reader.assign(places)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import orjson
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from streams.bench.errors import BenchFailed
@@ -60,7 +60,7 @@ def paced(
     out = producer(settings, linger_ms=0)
     reader = consumer(settings, f"{settings.namespace}.clock", extra=_QUICK)
     try:
-        _from_the_end(reader, back)
+        from_the_end(reader, back)
         due: dict[str, tuple[float, float]] = {}
         caught: list[tuple[float, float, bytes]] = []
         started, wall = time.perf_counter(), time.time()
@@ -101,14 +101,14 @@ def percentile(answers: list[Answer], p: int) -> float:
     return float(np.percentile([one.ms for one in answers], p))
 
 
-def _from_the_end(reader: object, topic: str) -> None:
-    partitions = reader.list_topics(topic, timeout=10).topics[topic].partitions  # type: ignore[attr-defined]
+def from_the_end(reader: Consumer, topic: str) -> None:
+    """Has it read what comes from now on, and nothing else."""
     places = []
-    for partition in partitions:
-        _, end = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)  # type: ignore[attr-defined]
+    for partition in reader.list_topics(topic, timeout=10).topics[topic].partitions:
+        _, end = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
         places.append(TopicPartition(topic, partition, end))
-    reader.assign(places)  # type: ignore[attr-defined]
-    reader.poll(0.5)  # type: ignore[attr-defined]
+    reader.assign(places)
+    reader.poll(0.5)
 
 
 def make_topics(settings: Settings, names: list[str]) -> None:
@@ -123,7 +123,7 @@ def echo(settings: Settings, there: str, back: str, ready: Event, stop: Event) -
     """The far side of the bare hop. Runs in a process of its own until `stop` is set."""
     out = producer(settings, linger_ms=0)
     reader = consumer(settings, f"{settings.namespace}.echo", extra=_QUICK)
-    _from_the_end(reader, there)
+    from_the_end(reader, there)
     ready.set()
     while not stop.is_set():
         record = reader.poll(0.1)

@@ -25,6 +25,7 @@ from streams.bench.hop import Answer, mark_of, paced
 from streams.bench.shop import Shop
 from streams.kafka.clients import consumer, producer
 from streams.lineage import Lineage, Log, again
+from streams.records.send import Sender
 from streams.settings import Settings
 
 EVERY_S = 2.0
@@ -65,12 +66,11 @@ class _Announcer:
 
     def __init__(self, settings: Settings) -> None:
         self.active = False
-        self._settings = settings
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="swaps", daemon=True)
         self._reader = consumer(settings, f"{settings.namespace}.swaps")
         self._log = Log(self._reader, settings.namespace)
-        self._out = producer(settings, linger_ms=0)
+        self._sender = Sender(producer(settings, linger_ms=0), TOPICS["releases"].full_name(settings.namespace))
         lineage = self._log.read()
         self._turns = list(zip(*(_two(lineage, role) for role in ROLES), strict=True))
 
@@ -91,12 +91,10 @@ class _Announcer:
 
     def _announce(self, targets: tuple[Release, ...]) -> None:
         lineage, now = self._log.read(), int(time.time() * 1000)
-        topic = TOPICS["releases"].full_name(self._settings.namespace)
         for target in targets:
             for record in again(lineage, target, pinned=False, take_back=False, now_ms=now):
-                value = encode(record.model_dump(mode="json", exclude_none=True))
-                self._out.produce(topic, value, record.role.encode())
-        self._out.flush(10)
+                self._sender.send(record.role.encode(), encode(record))
+        self._sender.finish()
 
 
 def _two(lineage: Lineage, role: str) -> tuple[Release, Release]:

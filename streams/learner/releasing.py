@@ -94,8 +94,8 @@ class Releasing:
             self._judge(guarded, self.trial)
         else:
             # after one that was held at once: what serves is what served. What was just released the feed has to read
-            free = guarded.candidate is None or self._held(guarded, guarded.candidate, guarded.verdict())
-            if free and not behind and now - self._put_up >= self._learning.interval_ms / 1000:
+            none = guarded.candidate is None or self._decide(guarded, guarded.candidate, guarded.verdict())
+            if none and not behind and now - self._put_up >= self._learning.interval_ms / 1000:
                 self._put_up, self._through = now, through()
                 if (wrong := guarded.put_up(served.learnt)) is not None:
                     self._diverged(guarded, wrong)
@@ -109,8 +109,8 @@ class Releasing:
             self.trial = None
 
     # candidates ------------------------------------------------------------------------------------------------
-    def _held(self, guarded: GuardedLearner, candidate: Candidate, verdict: Verdict) -> bool:
-        """Releases the candidate, holds it, or leaves it where it is; whether it is held, so that there is none now."""
+    def _decide(self, guarded: GuardedLearner, candidate: Candidate, verdict: Verdict) -> bool:
+        """Releases the candidate, holds it, or waits; says whether it was held."""
         if verdict.decision == "wait":
             return False
         if verdict.decision == "hold":

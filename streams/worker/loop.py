@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 UNDER_WAY = 4  # batches of each partition
 BATCH_S = 0.25  # what a batch should take: rankings cost thirty times as much as events that only change users
 LEAST_RECORDS, FIRST_RECORDS = 50, 500
-AHEAD_S = 0.1  # a step that began later than this ago ends soon: what comes next is asked for meanwhile
+AHEAD_S = 0.1  # while a step is younger than this, what comes next is asked for: small ones are over by then
 CHECK_S = 5.0  # how often an idle partition's position is compared with the store's
 DRAIN_S = 7.0  # how long a stop waits for batches under way; the supervisor allows twice that in all
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -146,5 +147,35 @@ def test_a_callback_that_times_out_does_not_hold_the_reader_for_ever(lab: Lab, r
         with pytest.raises(TimeoutError, match="too long"):
             await asyncio.wait_for(member.task, PATIENCE_S)
         await member.end()
+
+    asyncio.run(scenario())
+
+
+def test_what_has_come_is_taken_when_the_one_who_steps_is_free(lab: Lab, shoppers: Any) -> None:
+    async def scenario() -> None:
+        due: set[int] = set()
+
+        async def assigned(partitions: set[int]) -> None:
+            due.update(partitions)
+
+        async def revoked(_: set[int]) -> None: ...
+
+        make = lambda told: consumer(lab.settings, "readers", extra=CLIENT | {"on_commit": told})  # noqa: E731
+        reader = Reader(make, lab.topic("events"), assigned, revoked)
+        reader.start()
+        await until(lambda: len(due) == PARTITIONS, "an assignment")
+        await reader.read_from(dict.fromkeys(due, 0))
+        free, count = threading.Event(), 0
+        await asyncio.to_thread(lab.send, shoppers(40))
+        for _ in range(3):
+            assert await reader.take(100, 0.05, free) == {}
+        waiting = asyncio.create_task(reader.take(100, PATIENCE_S, free))
+        free.set()
+        while count < 40:
+            count += sum(len(one.records) for one in (await waiting).values())
+            waiting = asyncio.create_task(reader.take(100, 0.2, free))
+        await waiting
+        assert count == 40
+        await reader.stop()
 
     asyncio.run(scenario())
