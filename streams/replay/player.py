@@ -20,7 +20,7 @@ from streams.replay.recording import Recording
 from streams.replay.shelf import Shelf
 
 STEP_FAILED = "step_failed"
-MOST = 8192
+MOST = 32768
 """Events of one step, at most: a step writes each user's profile once, so long ones are cheap."""
 RANKED = 1024
 """Recommendations of one step, about: those of a batch are in memory together, some 30 KB each, and what became of
