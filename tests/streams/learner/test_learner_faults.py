@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import os
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
 from streams.releases import ReleaseStorage
+from tests.streams.learner.line import assert_one_line
 
 pytestmark = pytest.mark.services
-
-
-def assert_one_line(releases: list[dict[str, Any]]) -> None:
-    assert [one["sequence"] for one in releases] == list(range(1, len(releases) + 1))
-    for before, after in pairwise(releases):
-        assert after["parent"] == before["release_id"]
-        read = before["trained_through"]["offsets"]
-        assert all(after["trained_through"]["offsets"][p] >= at for p, at in read.items()), "nothing is taken back"
 
 
 def a_day(shop: Any, n: int) -> None:

@@ -15,6 +15,7 @@ from recsys.rank import prior_weights
 from recsys.world import World
 from streams.feed import Feed
 from streams.releases import ReleaseStorage
+from tests.streams.learner.line import assert_one_line
 
 pytestmark = pytest.mark.services
 ITEMS = 40
@@ -109,8 +110,7 @@ def test_what_users_choose_reaches_the_world_that_serves(
     world = feed.current().world
     assert not np.array_equal(world.ranker.weights, prior_weights())
     for role in ("ranker", "sequence"):
-        sequences = [one["sequence"] for one in released(topics, role)]
-        assert sequences == list(range(1, len(sequences) + 1))
+        assert_one_line(released(topics, role))
 
 
 def test_a_learner_that_was_paused_too_long_cannot_publish(
@@ -125,8 +125,7 @@ def test_a_learner_that_was_paused_too_long_cannot_publish(
     until_released(topics, shoppers, "ranker", wait_for, before)
     first.send_signal(signal.SIGCONT)
     until_released(topics, shoppers, "ranker", wait_for, len(released(topics, "ranker")) + 1)
-    sequences = [one["sequence"] for one in released(topics, "ranker")]
-    assert sequences == list(range(1, len(sequences) + 1)), "one line of releases, by one learner at a time"
+    assert_one_line(released(topics, "ranker"))  # by one learner at a time
 
 
 def test_an_erasure_leaves_the_checkpoint_and_a_receipt_says_so(
