@@ -28,16 +28,15 @@ its user at once for as long as it was ahead.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from recsys.features import CONTEXT, FEATURES, SCHEMA_VERSION
 from recsys.keys import item_key
-from recsys.opened import Opened, glimpse, pack_opened, unpack_opened
+from recsys.opened import Opened, head, pack_opened, touched, unpack_opened
 from recsys.policy import Policy
 from recsys.user import LATE, OPEN
 from recsys.world import World
@@ -51,8 +50,7 @@ Example = dict[str, Any]
 """A `schemas.training.TrainingExample` as a plain dict."""
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(NamedTuple):
     """An event for the join. `now_s`: its own time; `code`: of an interaction's action;
     `impressions`: whether impressions of this user were ever sent."""
 
@@ -92,7 +90,7 @@ class Join:
         sought = key.to_bytes(8, "little")
         for at in range(len(self.held) - 1, -1, -1):
             packed = self.held[at]
-            if sought not in packed or (event.rec_id and glimpse(packed).rec_id != event.rec_id):
+            if sought not in packed or (event.rec_id and head(packed).rec_id != event.rec_id):
                 continue
             one = unpack_opened(packed)
             place = np.flatnonzero(one.keys == np.uint64(key))
@@ -109,7 +107,7 @@ class Join:
 
     def _show(self, event: Impression) -> None:
         for at, packed in enumerate(self.held):
-            if glimpse(packed).rec_id == event.rec_id:
+            if head(packed).rec_id == event.rec_id:
                 one = unpack_opened(packed)
                 shown = np.isin(one.keys, np.array([item_key(i) for i in event.item_ids[:100]], np.uint64))
                 one.shown = shown if one.shown is None else one.shown | shown
@@ -117,20 +115,20 @@ class Join:
                 return
 
     def _close_until(self, act: Act) -> None:
-        if not self.held:
-            return
         window, late = self._policy.label_window_hours * _HOUR_MS, self._policy.late_label_days * _DAY_MS
         now = act.now_s * 1000
+        if all(now - head(packed).ts < window for packed in self.held):
+            return
         left: list[bytes] = []
         for packed in self.held:
-            one = glimpse(packed)
+            one = head(packed)
             if now - one.ts < window:
                 left.append(packed)
             elif one.closed:
                 if now - one.ts < late:
                     left.append(packed)
             # what nobody touched or can have looked at leaves nothing
-            elif one.touched or (one.asked and not act.impressions):
+            elif (one.asked and not act.impressions) or touched(packed):
                 closed = self._close(unpack_opened(packed), act)
                 if closed is not None:
                     left.append(closed)
@@ -165,12 +163,12 @@ class Join:
 
     def _make_room(self, act: Act) -> None:
         """At most OPEN that wait: what nobody asked for, saw or touched goes first, then the oldest."""
-        looks = list(map(glimpse, self.held))
-        waiting = [at for at, one in enumerate(looks) if not one.closed]
+        heads = list(map(head, self.held))
+        waiting = [at for at, one in enumerate(heads) if not one.closed]
         if len(waiting) <= OPEN:
             return
         for at in waiting[:-1]:
-            if not (looks[at].asked or looks[at].touched):
+            if not (heads[at].asked or touched(self.held[at])):
                 del self.held[at]
                 return
         at = waiting[0]
@@ -181,7 +179,7 @@ class Join:
     def _bound_late(self) -> None:
         if len(self.held) <= LATE:
             return
-        closed = [at for at, packed in enumerate(self.held) if glimpse(packed).closed]
+        closed = [at for at, packed in enumerate(self.held) if head(packed).closed]
         for at in reversed(closed[:-LATE]):
             del self.held[at]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -152,17 +152,29 @@ def unpack_opened(packed: bytes) -> Opened:
     )  # fmt: skip
 
 
-class Glimpse(NamedTuple):
-    """What is read of a recommendation that waits, without its arrays. `touched`: it had an impression or an act."""
+class Head(msgspec.Struct, array_like=True, gc=False):
+    """How a recommendation that waits begins."""
 
     rec_id: str
     ts: int
-    asked: bool
-    closed: bool
-    touched: bool
+    kind: str
+    flags: int
+
+    @property
+    def asked(self) -> bool:
+        return bool(self.flags & ASKED)
+
+    @property
+    def closed(self) -> bool:
+        return bool(self.flags & CLOSED)
 
 
-def glimpse(packed: bytes) -> Glimpse:
-    """Ten times as fast as unpacking all: every event of a user looks at all that waits."""
-    rec_id, ts, _, flags, *_, acted, shown = _UNPACK(packed)
-    return Glimpse(rec_id, ts, bool(flags & ASKED), bool(flags & CLOSED), shown is not None or any(acted))
+head = msgspec.msgpack.Decoder(Head).decode
+"""The Head of what waits, packed. In a fiftieth of the time that unpacking all takes: every event of a user looks at
+all that waits."""
+
+
+def touched(packed: bytes) -> bool:
+    """Whether what waits had an impression or an act."""
+    *_, acted, shown = _UNPACK(packed)
+    return shown is not None or any(acted)

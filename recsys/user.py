@@ -261,15 +261,23 @@ def decode_user(user_id: str, fields: Mapping[bytes, bytes]) -> User:
         open=tuple(_UNPACK(opened)) if opened else (),
         profile=fields.get(b"profile", b"").decode(),
     )
-    if rare:
-        user.shown = rare.get(_SHOWN, b"")
-        user.words = tuple(Words(*w) for w in rare.get(_WORDS, ()))
-        user.traits, user.traits_event = rare.get(_TRAITS, ({}, None))
-        user.statements = tuple(Statement(*s) for s in rare.get(_STATEMENTS, ()))
-        user.constraints = _unpack_constraints(rare.get(_CONSTRAINTS, ()))
-        user.session_id = rare.get(_SESSION)
-        user.language = rare.get(_LANGUAGE, "en")
-        user.last_ranked_ms = rare.get(_RANKED, 0)
-        if (other := rare.get(_OTHER)) is not None:
-            user.other_clock = Clock(other[0], other[1], _unpack_constraints(other[2] if len(other) > 2 else ()))
+    for what, held in rare.items():  # most users lack most of it
+        if what == _SHOWN:
+            user.shown = held
+        elif what == _WORDS:
+            user.words = tuple([Words(*one) for one in held])
+        elif what == _TRAITS:
+            user.traits, user.traits_event = held
+        elif what == _STATEMENTS:
+            user.statements = tuple([Statement(*one) for one in held])
+        elif what == _CONSTRAINTS:
+            user.constraints = _unpack_constraints(held)
+        elif what == _SESSION:
+            user.session_id = held
+        elif what == _LANGUAGE:
+            user.language = held
+        elif what == _RANKED:
+            user.last_ranked_ms = held
+        elif what == _OTHER:
+            user.other_clock = Clock(held[0], held[1], _unpack_constraints(held[2]) if len(held) > 2 else ())
     return user

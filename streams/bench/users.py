@@ -2,12 +2,13 @@
 
 Each population has a namespace of its own with one partition. Two kinds of traffic: `the same few` are ten thousand
 users that a worker soon holds in memory, in both populations; `anybody` draws every event's user from all of them, so
-that with a million nearly every user has to be fetched.
+that with a million nearly every user has to be fetched. All events come soon after their user's last one, so that no
+population has more recommendations whose time is over, and that are to be closed, than the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ import orjson
 
 from recsys.user import decode_user, encode_user
 from streams.bench.laboratory import Laboratory
-from streams.bench.people import EVENTS, START_MS, fields_of_people
+from streams.bench.people import EVENTS, fields_of_people
 from streams.bench.result import Aim, Comparison, Figure, Result
 from streams.bench.rounds import by_turns
 from streams.bench.shop import Shop, open_shop
@@ -30,23 +31,23 @@ from streams.bench.wave import Record, Waves
 BOUND_BYTES = 1024
 SAMPLE = 500
 _PIPE = 2000
-_LATER_MS = 90 * 86_400_000
 
 
 @dataclass
 class _Population:
-    """A number of stored users, and waves of events of theirs."""
+    """A number of stored users, and waves of events of theirs. `last_ms`: of their last events, in turn."""
 
     shop: Shop
     size: int
     waves: Waves
     active: int
+    last_ms: Sequence[int]
 
     def anybody(self) -> Iterator[Record]:
-        return _events(self.shop, self.size, seed=1)
+        return _events(self.shop, self.size, self.last_ms, seed=1)
 
     def same_few(self) -> Iterator[Record]:
-        return _events(self.shop, self.active, seed=2)
+        return _events(self.shop, self.active, self.last_ms, seed=2)
 
 
 def users(lab: Laboratory) -> Result:
@@ -82,7 +83,8 @@ def users(lab: Laboratory) -> Result:
             ]
             worker = stack.enter_context(lab.worker(shop.settings, f"worker-{size}", **NO_RANKINGS))
             waves = Waves(shop.settings, redis, worker.check)
-            populations[size] = _Population(shop, size, waves, few)
+            last_ms = [1000 * decode_user("", _stored(one)).last_s for one in fields]
+            populations[size] = _Population(shop, size, waves, few, last_ms)
         for kind in ("same_few", "anybody"):
             logs = {size: getattr(one, kind)() for size, one in populations.items()}
 
@@ -106,7 +108,11 @@ def _name(number: int) -> str:
     return f"user{number:012d}"
 
 
-def _events(shop: Shop, of: int, seed: int) -> Iterator[Record]:
+def _stored(fields: Mapping[str, bytes]) -> dict[bytes, bytes]:
+    return {name.encode(): value for name, value in fields.items()}
+
+
+def _events(shop: Shop, of: int, last_ms: Sequence[int], seed: int) -> Iterator[Record]:
     """Endless interactions of the first `of` users, each as likely as the next."""
     random = np.random.default_rng([seed, of])
     ids = [item.item_id for item in shop.items]
@@ -119,7 +125,7 @@ def _events(shop: Shop, of: int, seed: int) -> Iterator[Record]:
                 "event_id": f"{seed}-{number:014d}",
                 "type": "interaction",
                 "user_id": _name(user),
-                "ts": START_MS + _LATER_MS + number,
+                "ts": last_ms[user % len(last_ms)] + number,
                 "action": "click",
                 "item_id": ids[item],
             }

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 Fields = Mapping[bytes, bytes]
+Loaded = tuple["Position | None", dict[str, dict[bytes, bytes]]]
+"""The position, and the fields of each user that exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,19 @@ def _told(offset: int | None) -> str:
     return "nothing" if offset is None else f"offset {offset}"
 
 
+class Asked(Protocol):
+    """A load under way, to be answered or dropped by one thread at a time."""
+
+    def answer(self, within_s: float) -> Loaded:
+        """What `Store.load` gives, as of one moment since it was asked for. To be called once. Raises what that raises;
+        StoreAway also if nothing has come `within_s` seconds from now."""
+        ...
+
+    def drop(self) -> None:
+        """Nobody wants the answer; of no effect once it was given."""
+        ...
+
+
 class Store(Protocol):
     """What every store does. Each call is atomic. All raise StoreAway when the store can't be reached."""
 
@@ -88,8 +103,12 @@ class Store(Protocol):
         """How far the partition is applied; None for one that was never written."""
         ...
 
-    def load(self, partition: int, user_ids: Sequence[str]) -> tuple[Position | None, dict[str, dict[bytes, bytes]]]:
+    def load(self, partition: int, user_ids: Sequence[str]) -> Loaded:
         """The position, and the fields of each user that exists, as of one moment."""
+        ...
+
+    def ask(self, partition: int, user_ids: Sequence[str]) -> Asked:
+        """Begins a `load` and does not wait for it."""
         ...
 
     def save(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from streams.kafka.partition import partition_of
-from streams.store.contract import Entry, Fenced, Position, Save, StoreError
+from streams.store.contract import Entry, Fenced, Loaded, Position, Save, StoreError
 
 
 @dataclass
@@ -15,6 +15,18 @@ class _Partition:
     position: Position | None = None
     users: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
     outbox: list[Entry] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A load that was answered when it was asked for."""
+
+    loaded: Loaded
+
+    def answer(self, within_s: float) -> Loaded:
+        return self.loaded
+
+    def drop(self) -> None: ...
 
 
 class MemoryStore:
@@ -28,10 +40,13 @@ class MemoryStore:
         with self._lock:
             return self._of(partition).position
 
-    def load(self, partition: int, user_ids: Sequence[str]) -> tuple[Position | None, dict[str, dict[bytes, bytes]]]:
+    def load(self, partition: int, user_ids: Sequence[str]) -> Loaded:
         with self._lock:
             held = self._of(partition)
             return held.position, {one: dict(held.users[one]) for one in user_ids if one in held.users}
+
+    def ask(self, partition: int, user_ids: Sequence[str]) -> Answered:
+        return Answered(self.load(partition, user_ids))
 
     def save(
         self,

@@ -20,7 +20,8 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from streams.kafka.partition import partition_of
-from streams.store.contract import Entry, Fenced, Position, Save, StoreAway, StoreError
+from streams.store.contract import Asked, Entry, Fenced, Loaded, Position, Save, StoreAway, StoreError
+from streams.store.memory import Answered
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,16 +81,27 @@ class RedisStore:
         return _position(words)
 
     @_translated
-    def load(self, partition: int, user_ids: Sequence[str]) -> tuple[Position | None, dict[str, dict[bytes, bytes]]]:
+    def load(self, partition: int, user_ids: Sequence[str]) -> Loaded:
+        return _loaded(user_ids, self._run(self._load, self._load_keys(partition, user_ids), ()))
+
+    @_translated
+    def ask(self, partition: int, user_ids: Sequence[str]) -> Asked:
+        client = self._connected()
+        if isinstance(client, redis.RedisCluster):  # its connections lie with its nodes
+            return Answered(self.load(partition, user_ids))
+        keys = self._load_keys(partition, user_ids)
+        connection = client.connection_pool.get_connection()
+        asked = _Asked(client.connection_pool, connection, user_ids, functools.partial(self.load, partition, user_ids))
+        try:
+            connection.send_command("EVALSHA", self._load.sha, len(keys), *keys)
+        except BaseException:
+            asked.drop()
+            raise
+        return asked
+
+    def _load_keys(self, partition: int, user_ids: Sequence[str]) -> list[str]:
         tag = self._tag(partition)
-        keys = [f"{tag}:position", *[f"{tag}:u:{user_id}" for user_id in user_ids]]
-        position, *found = self._run(self._load, keys, ())
-        users = {}
-        for user_id, words in zip(user_ids, found, strict=True):
-            if words:
-                pairs = iter(words)
-                users[user_id] = dict(zip(pairs, pairs, strict=True))
-        return _position(position), users
+        return [f"{tag}:position", *[f"{tag}:u:{user_id}" for user_id in user_ids]]
 
     @_translated
     def save(
@@ -211,6 +223,53 @@ class RedisStore:
             if isinstance(answers[at], exceptions.NoScriptError):
                 answers[at] = client.eval(script.text, len(keys), *keys, *words)
         return answers
+
+
+class _Asked:
+    """A load on a connection of its own. What the server has answered waits in its buffers and the network's: reading
+    it by and by on another thread would take Python's lock from a step a hundred times. `again`: the whole load, for a
+    server that does not know the script yet."""
+
+    def __init__(self, pool: Any, connection: Any, user_ids: Sequence[str], again: Callable[[], Loaded]) -> None:
+        self._pool, self._connection, self._user_ids, self._again = pool, connection, user_ids, again
+
+    @_translated
+    def answer(self, within_s: float) -> Loaded:
+        try:
+            if not self._connection.can_read(within_s):
+                raise exceptions.TimeoutError(f"no answer within {within_s:.0f} s")
+            words = self._connection.read_response()
+        except exceptions.NoScriptError:
+            self._give_back()
+            return self._again()
+        except exceptions.ResponseError:
+            self._give_back()
+            raise
+        except BaseException:
+            self.drop()
+            raise
+        self._give_back()
+        return _loaded(self._user_ids, words)
+
+    def drop(self) -> None:
+        if self._connection is not None:
+            self._connection.disconnect()  # what would still come on it is nobody's
+            self._give_back()
+
+    def _give_back(self) -> None:
+        self._pool.release(self._connection)
+        self._connection = None
+
+
+def _loaded(user_ids: Sequence[str], words: Any) -> Loaded:
+    """The script's answer."""
+    position, *found = words
+    users = {}
+    for user_id, fields in zip(user_ids, found, strict=True):
+        if fields:
+            pairs = iter(fields)
+            users[user_id] = dict(zip(pairs, pairs, strict=True))
+    return _position(position), users
 
 
 def _sequence(save: Save, answer: Any) -> int:

@@ -4,6 +4,7 @@ In: batches from the driver. Out: steps done in their order, offsets acknowledge
 event loop itself only waits, so that nothing a batch does can hold up Kafka's heartbeats.
 
     driver (event loop) -> [step: apply_together] -> [save: Saver] -> [publish: Publisher] -> driver (acknowledge)
+                             [ask: the store for users of what waits (`ahead`)]
 
 At most `UNDER_WAY` batches are between the first arrow and the last: beyond that nothing is fetched (back-pressure).
 Whenever the step thread is free it takes, at once, what waits of all partitions: a step of one event costs nearly as
@@ -61,6 +62,7 @@ class Worker:
         self._partitions: dict[int, Partition] = {}
         self._envelopes = Envelopes(settings.namespace)
         self._steps = ThreadPoolExecutor(1, thread_name_prefix="step")
+        self._asks = ThreadPoolExecutor(1, thread_name_prefix="ahead")
         self._publisher = Publisher(
             make_producer, store, self.patience,
             done=self._on_the_loop(self._jobs_done),
@@ -98,6 +100,7 @@ class Worker:
         await self._loop.run_in_executor(None, self._saver.stop, timeout)
         await self._loop.run_in_executor(None, self._publisher.stop, timeout)
         self._steps.shutdown(wait=False, cancel_futures=True)
+        self._asks.shutdown(wait=False, cancel_futures=True)
 
     def fail(self, error: BaseException) -> None:
         """Ends the process: something is wrong that neither waiting nor trying again mends."""
@@ -186,10 +189,22 @@ class Worker:
         """The agent's body: puts the batches in line for the step thread, which takes all that wait at once."""
         self._on_the_way = max(0, self._on_the_way - 1)
         self._under_way += len(batches)
-        self._waiting += batches
         self._full = sum(len(batch.records) for batch in batches) >= self.most()
         if self._stepping is None or self._stepping.done():
+            self._waiting += batches
             self._stepping = asyncio.create_task(self._step_all())
+        else:
+            self._waiting += map(self._look_ahead, batches)
+
+    def _look_ahead(self, batch: Batch) -> Batch:
+        """The batch will wait: the store may look its users up meanwhile."""
+        partition = self._partitions.get(batch.partition)
+        if partition is None or partition.epoch != batch.epoch:
+            return batch
+        batch, ask = partition.look_ahead(batch)
+        if ask is not None:
+            self._asks.submit(ask)
+        return batch
 
     async def _step_all(self) -> None:
         while self._waiting:
@@ -206,6 +221,7 @@ class Worker:
                 try:
                     self._free.clear()
                     self._began = time.monotonic()
+                    self._change.set()  # what comes next may be taken
                     applied = await self._loop.run_in_executor(self._steps, self._apply, current)
                 except Exception as error:
                     self.fail(error)
@@ -243,7 +259,7 @@ class Worker:
                 break
             self._waiting.popleft()
             if held is not batch:
-                batch = held._replace(records=[*held.records, *batch.records])
+                batch = held.followed_by(batch)
                 self._under_way -= 1
             taken[batch.partition] = batch
         return list(taken.values())

@@ -9,7 +9,8 @@ The order, and what it means if the process dies right after a step:
  1. decode    bytes -> events; those that are none are set aside as dead letters. Nothing has happened yet: whoever owns
               the partition next reads the same records again.
  2. drop      events at or below the store's position are in the users already. (As 1.)
- 3. load      the users of the batch, from memory if this worker wrote them last, else in one call. (As 1.)
+ 3. load      the users of the batch, from memory if this worker wrote them last, else in one call: for a batch that
+              waits already while another is stepped (`ahead`). (As 1.)
  4. world     the newest World is taken; if it is another than the partition's last, a journal entry will go out with
               the batch. (As 1: the next owner takes the World of its own time and journals that.)
  5. step      the pure function. Its results are in this process only. (As 1.)
@@ -34,7 +35,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
@@ -46,6 +47,7 @@ from schemas.decode import Malformed
 from streams import faults
 from streams.observe import metrics
 from streams.store.contract import Fenced, Save, Store, StoreError
+from streams.worker.ahead import Ahead
 from streams.worker.outbox import Envelopes
 from streams.worker.outcome import Core, Group, Outcome, outcomes
 from streams.worker.patience import Patience
@@ -56,12 +58,18 @@ log = structlog.get_logger(__name__)
 
 
 class Batch(NamedTuple):
-    """Records of one partition in the order of the log. `epoch` tells batches read before a seek from those after."""
+    """Records of one partition in the order of the log. `epoch` tells batches read before a seek from those after;
+    `ahead`: their users, as far as they are being read already."""
 
     partition: int
     epoch: int
     records: Sequence[Any]
     received_ms: int
+    ahead: tuple[Ahead, ...] = ()
+
+    def followed_by(self, other: Batch) -> Batch:
+        """Both as one."""
+        return self._replace(records=[*self.records, *other.records], ahead=self.ahead + other.ahead)
 
 
 class Prepared(NamedTuple):
@@ -116,7 +124,8 @@ Applied = bool | Exception
 
 
 class Partition:
-    """The state of one assigned partition. All methods are called from the step thread, one at a time."""
+    """The state of one assigned partition. All methods but `look_ahead` are called from the step thread, one at a
+    time."""
 
     def __init__(
         self,
@@ -147,11 +156,14 @@ class Partition:
         # users of all batches so far, and of those in the store: the last `_touched - _saved` of `_users` may be newer
         # than the store's
         self._touched = self._saved = 0
+        self._ahead: list[Ahead] = []  # of batches that wait
 
     def open(self, epoch: int, abandon: threading.Event) -> int | None:
         """Takes over where the store stands: what waits in the outbox is sent first. Returns the offset to read next,
         None for a partition that was never read. Raises Abandoned, StoreError."""
         self.epoch, self.abandon = epoch, abandon
+        _drop(self._ahead)
+        self._ahead.clear()
         # nothing of our own may still be on its way when the outbox is read, or it would be sent twice
         self._saver.drain(abandon)
         self._touched = self._saved = 0
@@ -190,11 +202,25 @@ class Partition:
         self._patience.ask("save", self.abandon, save)
         self.position, self._token = end - 1, token
 
+    def look_ahead(self, batch: Batch) -> tuple[Batch, Callable[[], None] | None]:
+        """For a batch that will wait, on the event loop: the same, and what asks the store for its users that are not
+        in memory, on any thread; None if all of them are."""
+        ahead = Ahead()
+        self._ahead.append(ahead)  # before it looks at what is in memory: from now on it is told what is stepped
+        if ahead.wants((record.key for record in batch.records), self._users):
+            return batch._replace(ahead=(ahead,)), partial(ahead.ask, self._store, self.number)
+        self._ahead.remove(ahead)
+        return batch, None
+
     def prepare(self, batch: Batch, taken: Taken) -> Prepared | None:
         """Steps 1 to 4 for one batch. None if there was nothing new in it. Raises Abandoned, StoreError."""
         clock = time.perf_counter
         t0 = clock()
+        for ahead in batch.ahead:
+            if ahead in self._ahead:
+                self._ahead.remove(ahead)
         if self.position is not None and batch.records[-1].offset <= self.position:
+            _drop(batch.ahead)
             return None
         events, dead = self._decode(batch)
         faults.passed("decode")
@@ -202,8 +228,10 @@ class Partition:
         users: dict[str, Any] = {}
         note: bytes = self._note
         journal: list[tuple[int, bytes]] = []
-        if events:
-            users = self._load(list(dict.fromkeys([one.event.user_id for one in events])))
+        if not events:
+            _drop(batch.ahead)
+        else:
+            users = self._load(list(dict.fromkeys([one.event.user_id for one in events])), batch.ahead)
             faults.passed("load")
             t2 = clock()
             note, journal = self._take_world(taken, events[0].offset)
@@ -247,15 +275,19 @@ class Partition:
                 events.append(incoming(event, number, offset, received_ms))
         return events, dead
 
-    def _load(self, user_ids: list[str]) -> dict[str, Any]:
+    def _load(self, user_ids: list[str], ahead: Sequence[Ahead]) -> dict[str, Any]:
         """3: in the order of their first event. Those of the batches under way are always in memory; that nobody else
         wrote the others meanwhile is vouched for by the save, which would be refused."""
         cached = self._users
         missing = [user_id for user_id in user_ids if user_id not in cached]
         if not missing:
+            _drop(ahead)
             return {user_id: cached[user_id] for user_id in user_ids}
-        load = partial(self._store.load, self.number, missing)
-        _, found = self._patience.ask("load", self.abandon, load)
+        found: dict[str, Mapping[bytes, bytes]] = {}
+        for one in ahead:
+            found |= one.fields()
+        if rest := [user_id for user_id in missing if user_id not in found]:
+            found |= self._patience.ask("load", self.abandon, partial(self._store.load, self.number, rest))[1]
         decode_user = self._core.decode_user
         try:
             loaded = {user_id: decode_user(user_id, found.get(user_id, {})) for user_id in missing}
@@ -303,6 +335,8 @@ class Partition:
             if user_id in changed:
                 user = changed[user_id]
             cached[user_id] = decode_user(user_id, {}) if user is None else user
+        for ahead in list(self._ahead):  # only now that they are in memory: whoever asks from here on finds them there
+            ahead.outdate(users)
         most = max(self.cached_users, self._touched - self._saved)
         for user_id in list(islice(cached, max(0, len(cached) - most))):
             del cached[user_id]
@@ -316,3 +350,8 @@ class Partition:
         for reason, count in Counter([malformed.reason for _, malformed in dead]).items():
             metrics.DEAD_LETTERS.labels(str(reason)).inc(count)
             log.warning("worker.dead_letters", partition=self.number, reason=str(reason), records=count)
+
+
+def _drop(ahead: Sequence[Ahead]) -> None:
+    for one in ahead:
+        one.drop()

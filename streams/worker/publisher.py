@@ -47,7 +47,8 @@ class Job:
 
 
 class Publisher:
-    """One thread, one idempotent producer. `make_producer` makes the latter, and again after a fatal error."""
+    """One thread, one idempotent producer. `make_producer` makes the latter, and again after a fatal error; it need not
+    report what has arrived."""
 
     def __init__(
         self,
@@ -65,7 +66,6 @@ class Publisher:
         self._queue: queue.SimpleQueue[Sequence[Job] | threading.Event | None] = queue.SimpleQueue()
         self._abandon = threading.Event()
         self._undelivered: list[int] = []
-        self._left = 0
         self._thread = threading.Thread(target=self._run, name="publish", daemon=True)
 
     def start(self) -> None:
@@ -140,13 +140,12 @@ class Publisher:
         todo = list(range(len(payloads)))
         attempt = 0
         while todo:
-            self._undelivered, self._left = [], len(todo)
+            self._undelivered = []
             for at in todo:
                 self._produce(at, payloads[at])
             faults.passed("produce")
             started = warned = time.monotonic()
-            while self._left:
-                self._producer.poll(0.1)
+            while left := self._producer.flush(0.1):
                 if self._abandon.is_set():
                     raise Abandoned("publish")
                 now = time.monotonic()
@@ -154,7 +153,7 @@ class Publisher:
                     self.away_since = started
                 if now - warned > 10:
                     warned = now
-                    log.warning("worker.kafka_away", undelivered=self._left)
+                    log.warning("worker.kafka_away", undelivered=left)
             self.away_since = None
             todo = sorted(self._undelivered)
             if todo:
@@ -181,7 +180,6 @@ class Publisher:
                 return
 
     def _reported(self, at: int, topic: str, error: KafkaError | None, _: Any) -> None:
-        self._left -= 1
         if error is None:
             return
         if error.code() in _HOPELESS:

@@ -81,8 +81,9 @@ async def _until_the_end(
 
 async def _serve(settings: Settings, port: int, core: Core, store: Store, problems: Callable[[], list[str]]) -> int:
     loop = asyncio.get_running_loop()
-    # several small requests at once must not wait for each other's acknowledgements
-    extra = {"message.timeout.ms": 0, "socket.nagle.disable": True}
+    # several small requests at once must not wait for each other's acknowledgements; and each report of what has
+    # arrived would take Python's lock from a step
+    extra = {"message.timeout.ms": 0, "socket.nagle.disable": True, "delivery.report.only.error": True}
     make_producer = partial(producer, settings, linger_ms=LINGER_MS, extra=extra)
     worker = Worker(settings, core, store, make_producer)
     for number in (signal.SIGTERM, signal.SIGINT):

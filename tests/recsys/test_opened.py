@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.features import CONTEXT, FEATURES
-from recsys.opened import Glimpse, glimpse, pack_opened, pack_slates, unpack_opened
+from recsys.opened import head, pack_opened, pack_slates, touched, unpack_opened
 
 _WORLD = {"release_id": "r", "statistics_id": "s", "catalogue_version": "c"}
 
@@ -36,7 +36,13 @@ def test_a_packed_slate_comes_back(seed, sizes):
         assert back.features.tolist() == features[at, :n].astype(np.float16).tolist()
         assert [back.moment >> g & 1 for g in range(len(CONTEXT))] == context[at].tolist()
         assert back.acted.tolist() == [0] * n
-        assert glimpse(one) == Glimpse(*slates[at][:2], slates[at][3], False, False)
+        first = head(one)
+        assert (first.rec_id, first.ts, first.kind, first.asked, first.closed) == (*slates[at], False)
+        assert not touched(one)
+        back.closed, back.acted[0] = True, 1
+        assert head(pack_opened(back)).closed
+        assert touched(pack_opened(back))
+        back.closed, back.acted[0] = False, 0
         # the same alone, and from what was unpacked; in the bytes of any other writer
         alone = [part[at : at + 1] for part in (np.array(sizes), keys, chances, features, context)]
         assert pack_slates(slates[at : at + 1], _WORLD, *alone) == [one] == [pack_opened(back)]

@@ -74,6 +74,24 @@ def test_what_was_saved_is_loaded(store):
     assert [tuple(entry) for entry in store.pending(P)] == [(1, b"m1"), (2, b"m2")]
 
 
+def test_what_is_asked_for_is_answered_later_and_may_be_dropped(store):
+    assert store.ask(P, ["a"]).answer(5) == (None, {})
+    store.save(P, None, 7, {"a": {"state": b"1"}, "b": {"state": b"2"}})
+    first, second, third = (store.ask(P, [user_id]) for user_id in ("a", "b", "missing"))
+    first.drop()
+    first.drop()
+    assert store.position(P).offset == 7, "other calls go on meanwhile"
+    assert third.answer(5) == (store.position(P), {})
+    assert second.answer(5) == store.load(P, ["b"])
+    second.drop()
+    many = [f"user {n}" for n in range(3000)]
+    store.save(P, 7, 8, {user_id: {"state": bytes(1000)} for user_id in many})
+    asked = [store.ask(P, many) for _ in range(3)]
+    asked[1].drop()
+    assert len(asked[0].answer(5)[1]) == len(asked[2].answer(5)[1]) == 3000
+    assert store.load(P, ["a"])[1] == {"a": {b"state": b"1"}}
+
+
 def test_offset_zero_is_a_position(store):
     store.save(P, None, 0, {}, [])
     with pytest.raises(Fenced):
@@ -204,6 +222,14 @@ def test_the_store_works_on_after_a_restart_of_redis(redis_server, namespace):
     assert (position.offset, users) == (2, {"a": {b"state": b"2"}})
     assert [entry.payload for entry in store.pending(P)] == [b"m", b"n"]
     redis_server.restart()  # it forgets the scripts
+    assert store.ask(P, ["a"]).answer(5)[1] == {"a": {b"state": b"2"}}
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.execute_command("CLIENT", "PAUSE", 500)
+    asked = store.ask(P, ["a"])
+    with pytest.raises(StoreAway):
+        asked.answer(0.1)
+    asked.drop()
+    redis_server.restart()
     saves = [Save(at, 2 if at == P else None, 3, {"a": {"state": b"3"}}, [b"o"], b"", b"") for at in (P, P + 1)]
     assert store.save_all(saves) == [3, 1]
     redis_server.restart()
