@@ -256,13 +256,15 @@ class _Asked:
         return _loaded(self._user_ids, words)
 
     def drop(self) -> None:
-        if self._connection is not None:
-            self._connection.disconnect()  # what would still come on it is nobody's
-            self._give_back()
+        self._give_back(whole=False)
 
-    def _give_back(self) -> None:
-        self._pool.release(self._connection)
-        self._connection = None
+    def _give_back(self, *, whole: bool = True) -> None:
+        """`whole`: nothing of the answer is still to come. Once; others may ask for it at the same time."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if not whole:
+                connection.disconnect()
+            self._pool.release(connection)
 
 
 def _loaded(user_ids: Sequence[str], words: Any) -> Loaded:
