@@ -92,7 +92,7 @@ def test_a_large_catalogue_is_searched_approximately_and_well():
     vectors = centres[RNG.integers(0, 300, 24_000)] + 0.35 * unit(24_000, 64)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     index = index_of(vectors.astype(np.float32), 24_000)
-    assert type(index.main).__name__ == "IndexIVFFlat"
+    assert type(index.main).__name__ == "IndexIVFScalarQuantizer"
     queries = vectors[:200]
     exact = np.argsort(-(queries @ vectors.T), axis=1)[:, :100]
     found = index.search(queries, 100)
