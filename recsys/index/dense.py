@@ -25,8 +25,8 @@ from recsys.index.exact import ExactIndex
 
 EXACT = 20_000
 PROBES = 24
-"""Cells searched, at least, and of many one in `_ONE_IN`. At 100,000 vectors 24 of 1,024 find .998 of the nearest hundred;
-twice as many find .999 and take 1.6 times as long."""
+"""Cells searched, at least, and of many one in `_ONE_IN`. At 100,000 vectors 24 of 1,024 find .998 of the nearest
+hundred; twice as many find .999 and take 1.6 times as long."""
 _ONE_IN = 64
 SHARED = 4
 """Queries from which on a second thread pays where each is a search of its own."""
