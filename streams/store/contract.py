@@ -87,7 +87,7 @@ class Asked(Protocol):
     """A load under way, to be answered or dropped by one thread at a time."""
 
     def ready(self) -> bool:
-        """Whether the answer has come, or begun to."""
+        """Whether the answer has come, or begun to; also if none will come, which `answer` then says."""
         ...
 
     def answer(self, within_s: float) -> Loaded:
@@ -98,6 +98,21 @@ class Asked(Protocol):
     def drop(self) -> None:
         """Nobody wants the answer; of no effect once it was given."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An Asked that was answered when it was asked for."""
+
+    loaded: Loaded
+
+    def ready(self) -> bool:
+        return True
+
+    def answer(self, within_s: float) -> Loaded:
+        return self.loaded
+
+    def drop(self) -> None: ...
 
 
 class Store(Protocol):

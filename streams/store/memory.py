@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from streams.kafka.partition import partition_of
-from streams.store.contract import Entry, Fenced, Loaded, Position, Save, StoreError
+from streams.store.contract import Answered, Entry, Fenced, Loaded, Position, Save, StoreError
 
 
 @dataclass
@@ -15,21 +15,6 @@ class _Partition:
     position: Position | None = None
     users: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
     outbox: list[Entry] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """A load that was answered when it was asked for."""
-
-    loaded: Loaded
-
-    def ready(self) -> bool:
-        return True
-
-    def answer(self, within_s: float) -> Loaded:
-        return self.loaded
-
-    def drop(self) -> None: ...
 
 
 class MemoryStore:

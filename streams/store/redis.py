@@ -20,8 +20,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from streams.kafka.partition import partition_of
-from streams.store.contract import Asked, Entry, Fenced, Loaded, Position, Save, StoreAway, StoreError
-from streams.store.memory import Answered
+from streams.store.contract import Answered, Asked, Entry, Fenced, Loaded, Position, Save, StoreAway, StoreError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -233,9 +232,11 @@ class _Asked:
     def __init__(self, pool: Any, connection: Any, user_ids: Sequence[str], again: Callable[[], Loaded]) -> None:
         self._pool, self._connection, self._user_ids, self._again = pool, connection, user_ids, again
 
-    @_translated
     def ready(self) -> bool:
-        return bool(self._connection.can_read(0))
+        try:
+            return bool(self._connection.can_read(0))
+        except (exceptions.RedisError, OSError):
+            return True
 
     @_translated
     def answer(self, within_s: float) -> Loaded:

@@ -73,8 +73,8 @@ class Ahead:
     def receive(self) -> None:
         """Reads the answer if it is there. Before a save is sent: most of a large answer waits in the store until it is
         read, and then would wait for the save."""
-        if self._found is None and self._asked is not None and self._over.is_set():
-            self._read(self._asked, wait_s=0)
+        if self._found is None and self._over.is_set() and self._asked is not None and self._asked.ready():
+            self._read(self._asked)
 
     def kept(self) -> dict[str, Any]:
         """Of the users that were in memory, those that are as they were."""
@@ -84,22 +84,19 @@ class Ahead:
         """Of the users asked for, those that are as they were; none of one that the store doesn't know."""
         if self._found is None:
             if not self._over.wait(LATE_S) or self._asked is None:
-                self.drop()
                 return {}
-            self._read(self._asked, wait_s=LATE_S)
+            self._read(self._asked)
         found = self._found or {}
         return {user_id: found.get(user_id, {}) for user_id in self._user_ids if user_id not in self._outdated}
 
-    def _read(self, asked: Asked, wait_s: float) -> None:
+    def _read(self, asked: Asked) -> None:
         try:
-            if wait_s or asked.ready():
-                _, self._found = asked.answer(LATE_S)
+            _, self._found = asked.answer(LATE_S)
         except StoreError:
-            asked.drop()
             self._user_ids, self._found = [], {}
 
     def drop(self) -> None:
-        """Nobody wants the answer."""
+        """Nobody wants the answer, or nobody any more."""
         self._dropped = True
         if self._asked is not None:
             self._asked.drop()

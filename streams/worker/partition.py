@@ -165,7 +165,8 @@ class Partition:
         """Takes over where the store stands: what waits in the outbox is sent first. Returns the offset to read next,
         None for a partition that was never read. Raises Abandoned, StoreError."""
         self.epoch, self.abandon = epoch, abandon
-        _drop(self._ahead)
+        for ahead in self._ahead:
+            ahead.drop()
         self._ahead.clear()
         # nothing of our own may still be on its way when the outbox is read, or it would be sent twice
         self._saver.drain(abandon)
@@ -222,13 +223,18 @@ class Partition:
 
     def prepare(self, batch: Batch, taken: Taken) -> Prepared | None:
         """Steps 1 to 4 for one batch. None if there was nothing new in it. Raises Abandoned, StoreError."""
+        try:
+            return self._prepare(batch, taken)
+        finally:  # its turn has come: what it did not take nobody will
+            for ahead in batch.ahead:
+                ahead.drop()
+                if ahead in self._ahead:
+                    self._ahead.remove(ahead)
+
+    def _prepare(self, batch: Batch, taken: Taken) -> Prepared | None:
         clock = time.perf_counter
         t0 = clock()
-        for ahead in batch.ahead:
-            if ahead in self._ahead:
-                self._ahead.remove(ahead)
         if self.position is not None and batch.records[-1].offset <= self.position:
-            _drop(batch.ahead)
             return None
         events, dead = self._decode(batch)
         faults.passed("decode")
@@ -236,9 +242,7 @@ class Partition:
         users: dict[str, Any] = {}
         note: bytes = self._note
         journal: list[tuple[int, bytes]] = []
-        if not events:
-            _drop(batch.ahead)
-        else:
+        if events:
             users = self._load(list(dict.fromkeys([one.event.user_id for one in events])), batch.ahead)
             faults.passed("load")
             t2 = clock()
@@ -289,7 +293,6 @@ class Partition:
         cached = self._users
         missing = [user_id for user_id in user_ids if user_id not in cached]
         if not missing:
-            _drop(ahead)
             return {user_id: cached[user_id] for user_id in user_ids}
         users: dict[str, Any] = {}
         found: dict[str, Mapping[bytes, bytes]] = {}
@@ -361,8 +364,3 @@ class Partition:
         for reason, count in Counter([malformed.reason for _, malformed in dead]).items():
             metrics.DEAD_LETTERS.labels(str(reason)).inc(count)
             log.warning("worker.dead_letters", partition=self.number, reason=str(reason), records=count)
-
-
-def _drop(ahead: Sequence[Ahead]) -> None:
-    for one in ahead:
-        one.drop()

@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streams.settings import Settings
-from streams.store.contract import StoreAway
-from streams.store.memory import Answered, MemoryStore
+from streams.store.contract import Answered, StoreAway
+from streams.store.memory import MemoryStore
 from streams.worker.outbox import Envelopes
 from streams.worker.partition import Batch, Partition, apply_together
 from streams.worker.patience import Patience
