@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recsys.memory import goes_on
 from schemas.items import Item
 
 LENGTHS = (8, 16, 24, 32, 48, 64, 96, 128)
@@ -51,7 +52,8 @@ class TextEncoder:
     where one is given.
 
     `encoder_id` names the model and its revision and the adapter's content, `dim` the length of a vector. bfloat16
-    where the processor computes it natively, else float32.
+    where the processor computes it natively, else float32. Where memory of a GPU ends it goes on on the processor, with
+    a warning.
     """
 
     def __init__(self, path: str | Path, device: str = "cpu", adapter: Adapter | None = None) -> None:
@@ -68,8 +70,11 @@ class TextEncoder:
             model: Any = AutoModel.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32)
         if adapter:
             merge(model, adapter)
-        dtype = torch.bfloat16 if native_bfloat16(self._device) else torch.float32
-        self._model = model.to(self._device, dtype).eval()
+        self._model: Any = model.eval()
+        try:
+            self._go_to(self._device)
+        except RuntimeError as error:
+            self._leave(error)
         positions = int(getattr(model.config, "max_position_embeddings", LENGTHS[-1]))
         self.lengths = tuple(n for n in LENGTHS if n <= positions)
         self._filler = self._tokenizer("")["input_ids"]
@@ -119,14 +124,33 @@ class TextEncoder:
             own = tokens[row] if row < len(tokens) else self._filler
             ids[row, : len(own)] = torch.tensor(own)
             mask[row, : len(own)] = 1
+        try:
+            unit = self._units(ids, mask)
+        except RuntimeError as error:
+            self._leave(error)
+            unit = self._units(ids, mask)
+        found: NDArray[np.float32] = unit[: len(tokens)].numpy()
+        return found
+
+    def _units(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """float32[rows, dim] for tokens int64[rows, length], computed on the device."""
         ids, mask = ids.to(self._device), mask.to(self._device)
         with torch.inference_mode():
             states = self._model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
             shares = mask.unsqueeze(-1).float()
             mean = (states * shares).sum(1) / shares.sum(1)
-            unit = torch.nn.functional.normalize(mean, dim=1)
-        found: NDArray[np.float32] = unit[: len(tokens)].cpu().numpy()
-        return found
+            return torch.nn.functional.normalize(mean, dim=1).cpu()
+
+    def _go_to(self, device: torch.device) -> None:
+        self._device = device
+        self._model.to(device, torch.bfloat16 if native_bfloat16(device) else torch.float32)
+
+    def _leave(self, error: RuntimeError) -> None:
+        """To the processor, if that is what the error calls for; else raises it."""
+        if self._device.type == "cpu":
+            raise error
+        goes_on("texts are encoded on the processor", error)
+        self._go_to(torch.device("cpu"))
 
 
 def load_library() -> None:

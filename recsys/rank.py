@@ -9,7 +9,8 @@ calls of torch would cost fifty times the arithmetic.
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,9 @@ import torch
 
 from recsys.compiled import fills, kernel, reads
 from recsys.features import CONTEXT, FEATURES
+from recsys.memory import goes_on
+
+Made = TypeVar("Made")
 
 ROUND = 5
 """Decimals of a score: coarser than what another block shape or device changes, finer than what matters."""
@@ -44,38 +48,38 @@ class AdditiveRanker(torch.nn.Module):
 
 
 class Ranker:
-    """Scores numpy blocks with a module on one device ("cpu" or "cuda")."""
+    """Scores numpy blocks with a module on one device ("cpu" or "cuda"); where memory of the latter ends, on the
+    processor from then on, with a warning."""
 
     def __init__(self, device: str = "cpu", module: AdditiveRanker | None = None) -> None:
         self.device = device
-        self.module = (module or AdditiveRanker()).to(device).eval()
+        self.module = (module or AdditiveRanker()).eval()
+        self.weights: Floats = self.module.weight.detach().cpu().numpy()
+        """float32[G, F]: all of its weights."""
+        try:
+            self.module.to(device)
+        except RuntimeError as error:
+            self._leave(error)
 
     def scores(self, x: Floats, context: Floats) -> npt.NDArray[np.float64]:
         """float64[B, C] for features float32[B, C, F] at the moments float32[B, G], rounded to ROUND decimals: no last
         bit decides an order."""
-        if self.device == "cpu":
-            scores = np.empty(x.shape[:2])
-            _score(x, context, self._fitting(x, context), scores)
-            return scores
-        with torch.inference_mode():
-            summed = self._module(x, context).sum(dim=-1).cpu().numpy()
-        rounded: npt.NDArray[np.float64] = summed.astype(np.float64).round(ROUND)
-        return rounded
+        summed = self._there(lambda: self._module(x, context).sum(dim=-1).cpu().numpy())
+        if summed is not None:
+            rounded: npt.NDArray[np.float64] = summed.astype(np.float64).round(ROUND)
+            return rounded
+        scores = np.empty(x.shape[:2])
+        _score(x, context, self._fitting(x, context), scores)
+        return scores
 
     def contributions(self, x: Floats, context: Floats) -> Floats:
         """What each feature adds to the score; the shape of `x`, [B, K, F]."""
-        if self.device == "cpu":
-            parts = np.empty_like(x)
-            _contribute(x, context, self._fitting(x, context), parts)
-            return parts
-        with torch.inference_mode():
-            return self._module(x, context).cpu().numpy()
-
-    @cached_property
-    def weights(self) -> Floats:
-        """float32[G, F]: all of its weights; a view of the module's own on a processor, a copy from a GPU."""
-        weights: Floats = self.module.weight.detach().cpu().numpy()
-        return weights
+        there = self._there(lambda: self._module(x, context).cpu().numpy())
+        if there is not None:
+            return there
+        parts = np.empty_like(x)
+        _contribute(x, context, self._fitting(x, context), parts)
+        return parts
 
     def weights_at(self, context: Floats) -> Floats:
         """float32[F]: the weights of a moment, float32[G]."""
@@ -88,6 +92,21 @@ class Ranker:
         if weights.shape != (context.shape[1], x.shape[2]):
             raise ValueError(f"weights {weights.shape} for features {x.shape} at moments {context.shape}")
         return weights
+
+    def _there(self, work: Callable[[], Made]) -> Made | None:
+        """What `work` makes on the device; None on a processor, or where the device's memory has ended."""
+        if self.device != "cpu":
+            try:
+                with torch.inference_mode():
+                    return work()
+            except RuntimeError as error:
+                self._leave(error)
+        return None
+
+    def _leave(self, error: RuntimeError) -> None:
+        """To the processor, if that is what the error calls for; else raises it."""
+        goes_on("candidates are scored on the processor", error)
+        self.device = "cpu"
 
     def _module(self, x: Floats, context: Floats) -> torch.Tensor:
         there = torch.from_numpy(x).to(self.device, non_blocking=True)

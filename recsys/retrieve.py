@@ -7,7 +7,7 @@ conditions are looked at one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -72,8 +72,9 @@ def search(world: World, block: Block, policy: Policy, pool: Executor | None = N
     free = np.fromiter((q.candidates is None and not q.constraints for q in block.queries), bool, len(block.queries))
     taste = block.profile + block.session * np.float32(0.5)
     spoke = free & np.fromiter(map(bool, block.texts), bool, len(block.texts))
-    words = _near(world, block.words, spoke, PLACES["words"], pool)
-    return Near(words, _near(world, taste, free, policy.candidates, pool), *_next(world, block))
+    wanted = (block.words, spoke, PLACES["words"]), (taste, free, policy.candidates)
+    by_words, by_taste = _near(world, wanted, pool)
+    return Near(by_words, by_taste, *_next(world, block))
 
 
 def _next(world: World, block: Block) -> tuple[Ints, Floats]:
@@ -107,17 +108,24 @@ def _foremost(scores: Floats, base: Floats, rows: Ints, ids: Ints, best: Ints) -
         best[i] = rows[places[i]]
 
 
-def _near(world: World, vectors: Floats, free: npt.NDArray[np.bool_], n: int, pool: Executor | None) -> Ints:
-    none = np.full((len(vectors), 0), -1, np.int32)
-    if not world.dense.dim or not free.any():
-        return none
-    asked = (free & vectors.any(axis=1)).nonzero()[0]
-    if not len(asked):
-        return none
-    near = world.dense.search(vectors[asked], n, pool)
-    out = np.full((len(vectors), near.shape[1]), -1, np.int32)
-    out[asked] = near
-    return out
+def _near(
+    world: World, wanted: Sequence[tuple[Floats, npt.NDArray[np.bool_], int]], pool: Executor | None
+) -> list[Ints]:
+    """For each (vectors [B, D], bool[B] which of them, n): rows [B, n or less], the nearest first, -1 padded. All in
+    one search: what it costs for few vectors is reading the index."""
+    asked = [(which & vectors.any(axis=1)).nonzero()[0] for vectors, which, _ in wanted]
+    found = np.zeros((0, 0), np.int32)
+    if world.dense.dim and any(map(len, asked)):
+        vectors = np.concatenate([vectors[at] for (vectors, _, _), at in zip(wanted, asked, strict=True)])
+        found = world.dense.search(vectors, max(n for _, _, n in wanted), pool)  # as many whoever asks: see `dense`
+    near, start = [], 0
+    for (vectors, _, n), at in zip(wanted, asked, strict=True):
+        mine = found[start : start + len(at), :n]
+        start += len(at)
+        out = np.full((len(vectors), mine.shape[1]), -1, np.int32)
+        out[at] = mine
+        near.append(out)
+    return near
 
 
 def retrieve(world: World, block: Block, near: Near, policy: Policy) -> Candidates:

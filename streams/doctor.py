@@ -283,8 +283,15 @@ def _encoder(settings: Settings) -> Iterator[Check]:
 def _gpu(settings: Settings) -> Iterator[Check]:
     import torch
 
+    from recsys.index.gpu import there
+
     if torch.cuda.is_available():
-        yield Check("gpu", "ok", f"{torch.cuda.get_device_name(0)} (HEADWATER_DEVICE={settings.device})")
+        found = f"{torch.cuda.get_device_name(0)} (HEADWATER_DEVICE={settings.device})"
+        if there() or settings.device == "cpu":
+            yield Check("gpu", "ok", found)
+        else:
+            advice = "FAISS finds no GPU: large catalogues are searched on the processor. Install faiss-gpu."
+            yield Check("gpu", "note", found, advice)
     elif settings.device == "cuda":
         yield Check("gpu", "wrong", "none that torch can use", "Set HEADWATER_DEVICE=auto, or mend the driver.")
     else:

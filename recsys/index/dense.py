@@ -3,10 +3,11 @@
 Immutable like all of the World: a frozen index over the rows that had vectors when it was built, and a short
 tail of newer rows that is searched exactly. When the tail grows, whoever builds Worlds calls `rebuilt` (off the hot
 path) and swaps. Up to `EXACT` vectors all of it is one exact part, made anew with every change; above, the main part is
-FAISS's IVF over halves, and what a search finds depends on when that was built, too (`dated`); on a GPU it stays exact,
-on FAISS.
+FAISS's IVF over halves, or with a GPU all of them there (`recsys.index.gpu`), and what a search finds depends on when
+that was built, too (`dated`).
 
-Results must not depend on how queries were batched. FAISS loops over queries one by one below a number of them, and
+Results must not depend on how queries were batched, nor on how many are asked for: the first 60 of 200 nearest may be
+others than the 60 nearest, where some are equally near. FAISS loops over queries one by one below a number of them, and
 calls BLAS, whose last bits depend on the shape, from there on: here it always loops (on a GPU it goes its own way). The
 similarities returned order candidates only; features take their own from the vectors.
 """
@@ -21,7 +22,9 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from recsys.index import gpu
 from recsys.index.exact import ExactIndex
+from recsys.memory import goes_on
 
 EXACT = 20_000
 PROBES = 24
@@ -47,7 +50,7 @@ class DenseIndex:
     dim: int
     vectors: Floats
     has: npt.NDArray[np.bool_]
-    main: Any  # an ExactIndex, an index of FAISS, or None
+    main: Any  # an ExactIndex, a GpuIndex, FAISS's IVF, or None
     main_rows: Ints  # row of each id in `main`
     tail_rows: Ints
     device: str = "cpu"
@@ -118,7 +121,7 @@ class DenseIndex:
 
     def search(self, queries: Floats, k: int, pool: Executor | None = None) -> Ints:
         """int32[B, k']: rows for queries float32[B, dim], best first, -1 padded. Dead rows may be among them. With a
-        `pool`, one thread of it takes half of FAISS's searches: they are done without Python's lock."""
+        `pool`, one thread of it takes half of the IVF's searches: they are done without Python's lock."""
         parts_rows, parts_sims = [], []
         if self.main is not None:
             n = min(k, len(self.main_rows))
@@ -145,26 +148,28 @@ def _tail_similarities(queries: Floats, tail: Floats) -> Floats:
 
 def _build(vectors: Floats, device: str) -> Any:
     n, dim = vectors.shape
-    if device == "cuda":
-        flat: Any = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, faiss.IndexFlatIP(dim))
-        flat.add(np.ascontiguousarray(vectors))
-        return flat
+    vectors = np.ascontiguousarray(vectors)
     if n <= EXACT:
-        return ExactIndex(np.ascontiguousarray(vectors))
+        return ExactIndex(vectors)
+    if device == "cuda" and gpu.there():
+        try:
+            return gpu.GpuIndex(vectors)
+        except RuntimeError as error:
+            goes_on(f"{n:,} vectors are searched on the processor", error)
     cells = int(2 ** np.round(np.log2(4 * np.sqrt(n))))
     # half precision: what a search costs is reading, and the order of near candidates is settled by their features
     half = faiss.ScalarQuantizer.QT_fp16
     ivf = faiss.IndexIVFScalarQuantizer(faiss.IndexFlatIP(dim), dim, cells, half, faiss.METRIC_INNER_PRODUCT, False)
     ivf.cp.seed, ivf.cp.niter, ivf.cp.max_points_per_centroid = 1, 8, _TRAIN_A_CELL
-    ivf.train(np.ascontiguousarray(vectors))
-    ivf.add(np.ascontiguousarray(vectors))
+    ivf.train(vectors)
+    ivf.add(vectors)
     ivf.nprobe = max(PROBES, cells // _ONE_IN)
     return ivf
 
 
 def _search(index: Any, queries: Floats, k: int, pool: Executor | None) -> tuple[Floats, npt.NDArray[np.int64]]:
     queries = np.ascontiguousarray(queries)
-    if pool is None or len(queries) < SHARED or isinstance(index, ExactIndex):
+    if pool is None or len(queries) < SHARED or isinstance(index, ExactIndex | gpu.GpuIndex):
         sims, ids = index.search(queries, k)
         return sims, ids
     half = len(queries) // 2

@@ -19,12 +19,12 @@ import numpy.typing as npt
 
 from recsys.actions import code_weights, weigh
 from recsys.keys import item_key
-from recsys.learning.memory import memory_ended
 from recsys.learning.moments import Choices, Moment, choices_of, moments_of, user_hash
 from recsys.learning.ranker import RankerLearner
 from recsys.learning.sequence import Rates, SequenceLearner
 from recsys.learning.slates import choices_of_slates
 from recsys.learning.waiting import MOST, Visits, Waiting
+from recsys.memory import memory_ended, told
 from recsys.policy import Policy
 from recsys.sequence import SequenceModel
 from recsys.user import User, decode_user, encode_user
@@ -226,7 +226,7 @@ class Learner:
                 raise
             traceback.clear_frames(error.__traceback__)
             self._relieved = self.relieved()
-            self.without = str(error).partition("\n")[0] or type(error).__name__
+            self.without = told(error)
             self._relieved.append(f"leaving the lane off until the learner starts again ({self.without})")
             self.sequence = self._model = self._fitting = None
             self._waiting = Waiting(self.bounds.waiting)

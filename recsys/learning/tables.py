@@ -9,7 +9,7 @@ takes it along.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -62,10 +62,17 @@ def grow(module: torch.nn.Module, name: str, room: int, optimiser: torch.optim.O
         optimiser.state[new] = grown
 
 
-def move_state(optimiser: torch.optim.Optimizer, device: torch.device) -> None:
-    """The optimiser's state goes where its parameters have gone; counts of steps stay on the CPU, as torch has them."""
-    for parameter, held in optimiser.state.items():
-        optimiser.state[parameter] = {k: v if k == "step" else v.to(device) for k, v in held.items()}
+def carry_over(
+    before: torch.optim.Optimizer, was: Mapping[str, torch.nn.Parameter], after: torch.optim.Optimizer,
+    now: Mapping[str, torch.nn.Parameter],
+) -> None:  # fmt: skip
+    """Gives `after` what `before` held of the parameters of the same names, where those are now; counts of steps stay
+    on the CPU, as torch has them."""
+    held = {name: before.state.get(parameter) for name, parameter in was.items()}
+    for name, parameter in now.items():
+        state = held[name]
+        if state:
+            after.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in state.items()}
 
 
 def mend(optimiser: torch.optim.Optimizer, parameters: Iterable[torch.nn.Parameter]) -> None:

@@ -23,12 +23,12 @@ import numpy.typing as npt
 import torch
 
 from recsys.encoder import native_bfloat16
-from recsys.learning.memory import MemoryEnded, memory_ended
 from recsys.learning.popularity import Popularity
 from recsys.learning.sampled import Negatives, Sampler, sampled_softmax
 from recsys.learning.softmax import full_softmax
-from recsys.learning.tables import grow, mend, move_state, rows_of, step_on_rows
+from recsys.learning.tables import carry_over, grow, mend, rows_of, step_on_rows
 from recsys.learning.windows import Batch, Window
+from recsys.memory import MemoryEnded, memory_ended, told
 from recsys.sequence import USER_SIDE, SequenceModel, SequenceNet
 
 Longs = npt.NDArray[np.int64]
@@ -274,7 +274,7 @@ class Trainer:
         except Exception as error:
             if isinstance(error, MemoryEnded) or not memory_ended(error):
                 raise
-            ended = str(error).partition("\n")[0] or type(error).__name__
+            ended = told(error)
             traceback.clear_frames(error.__traceback__)  # else they hold on to what the step had allocated
         if ended is None:
             return
@@ -304,8 +304,11 @@ class Trainer:
     def go_to(self, device: str) -> None:
         """Takes all of it to another device."""
         self.device = torch.device(device)
+        was = dict(self.net.named_parameters())
         self.net.to(self.device)
-        move_state(self.optimiser, self.device)
+        there = self._new_optimiser()  # of the parameters as they are there
+        carry_over(self.optimiser, was, there, dict(self.net.named_parameters()))
+        self.optimiser = there
         self.texts = self.texts.to(self.device)
         self._choose_precision()
         self._table = None

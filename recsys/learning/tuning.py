@@ -24,6 +24,8 @@ import numpy.typing as npt
 import torch
 
 from recsys.encoder import LENGTHS, Adapter, AdapterMisfit, EncoderNotFound, identity, load_library, native_bfloat16
+from recsys.learning.tables import carry_over, mend
+from recsys.memory import memory_ended
 
 TARGETS = ("query", "value", "q_lin", "v_lin", "q_proj", "v_proj", "q", "v")
 """What attention's query and value projections are called in transformers' models."""
@@ -101,13 +103,10 @@ class EncoderTuner:
         with self._seeded(0):
             inject_adapter_in_model(config, model)
         self._model = model.to(self._device).train()
-        self._weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._gather()
         self._scale = self.rates.alpha / self.rates.rank
         if adapter:
             self._begin_at(adapter)
-        self._optimiser = torch.optim.AdamW(
-            self._weights.values(), lr=self.rates.rate, weight_decay=self.rates.decay, foreach=False
-        )
         self._random = np.random.default_rng(seed)
         self._kept: list[Pair] = []
         self._offered = 0  # pairs that stood for the reservoir
@@ -148,7 +147,8 @@ class EncoderTuner:
 
     def step(self, batches: int = 1) -> int:
         """Learns from some batches; how many there were pairs for. Each takes the time of a forward and a backward
-        pass over twice `pairs` texts. Raises torch.OutOfMemoryError only where LEAST_PAIRS are too many."""
+        pass over twice `pairs` texts. Where memory ends batches are halved, down to LEAST_PAIRS; then it goes on on the
+        processor. Raises what says that memory has ended only there."""
         done = 0
         while done < batches and len(self._kept) + len(self._fresh) >= LEAST_PAIRS:
             self._learn(self._batch())
@@ -173,13 +173,21 @@ class EncoderTuner:
     # -----------------------------------------------------------------------------------------------------------
     def _learn(self, batch: list[Pair]) -> None:
         self.steps += 1
+        few = len(batch) <= LEAST_PAIRS
         try:
             self._descend(batch)
             return
-        except torch.OutOfMemoryError:
-            if len(batch) <= LEAST_PAIRS:
+        except (RuntimeError, MemoryError) as error:
+            if not memory_ended(error) or (few and self._device.type == "cpu"):
                 raise
         # out here the failure no longer holds on to the tensors it had
+        mend(self._optimiser, self._weights.values())
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        if few:
+            self._to_cpu()
+            self._learn(batch)
+            return
         half = len(batch) // 2
         self._shrink(half)
         for part in (batch[:half], batch[half:]):
@@ -192,9 +200,25 @@ class EncoderTuner:
                 "half of them, or less if need be. Fewer wrong answers a pair make it learn more slowly."
             )
         self._pairs = min(self._pairs, max(LEAST_PAIRS, pairs))
-        self._optimiser.zero_grad(set_to_none=True)
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+
+    def _to_cpu(self) -> None:
+        self._told(
+            f"Memory of {self._device} does not hold {LEAST_PAIRS} pairs: the encoder is tuned on the processor."
+        )
+        self._device = torch.device("cpu")
+        self._half = native_bfloat16(self._device)
+        optimiser, weights = self._optimiser, self._weights
+        self._model.to(self._device)
+        self._gather()
+        carry_over(optimiser, weights, self._optimiser, self._weights)
+        self._pairs = Rates.on("cpu").pairs
+
+    def _gather(self) -> None:
+        """The weights that move, and an optimiser of them."""
+        self._weights = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
+        self._optimiser = torch.optim.AdamW(
+            self._weights.values(), lr=self.rates.rate, weight_decay=self.rates.decay, foreach=False
+        )
 
     def _descend(self, batch: list[Pair]) -> None:
         if len(batch) < 2:

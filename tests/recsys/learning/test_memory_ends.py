@@ -10,10 +10,10 @@ import torch
 
 from recsys.learning.guarded import GuardedLearner
 from recsys.learning.learner import Bounds, Learner
-from recsys.learning.memory import MemoryEnded, memory_ended
 from recsys.learning.sequence import Rates, SequenceLearner
 from recsys.learning.trainer import HALVINGS, Trainer
 from recsys.learning.windows import Batch
+from recsys.memory import MemoryEnded, memory_ended
 from recsys.policy import Policy
 from recsys.world import World
 from schemas.events import EVENT
