@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     # intake ---------------------------------------------------------------------------------------------------
     max_record_bytes: int = Field(1 << 20, ge=1024, description="larger records are dead letters")
     batch_records: int = Field(8000, ge=1, le=10_000, description="most records in one step; fewer if they are dear")
+    fetch_together_ms: int = Field(
+        5, ge=0, le=1000, description="how long the broker may hold events back to send a worker several; 0: not at all"
+    )
     user_cache: int = Field(20_000, ge=0, description="users a worker keeps decoded in memory")
     world_refresh_ms: int = Field(250, ge=10, description="least time between two Worlds of a worker")
     statistics_interval_ms: int = Field(1000, ge=50, description="how often the statistics lane publishes")

@@ -42,15 +42,26 @@ CLIENT: dict[str, Any] = {
     "session.timeout.ms": int(SESSION_TIMEOUT_S * 1000),
     "heartbeat.interval.ms": int(HEARTBEAT_S * 1000),
     "max.poll.interval.ms": int(REBALANCE_TIMEOUT_S * 1000),
-    "fetch.min.bytes": 1,
-    "fetch.wait.max.ms": 100,
     # read ahead this much, and look again soon once it is used up
     "queued.min.messages": 5_000,
     "queued.max.messages.kbytes": 65_536,
     "fetch.queue.backoff.ms": 2,
     "socket.nagle.disable": True,
 }
-"""What the consumer of a worker differs in from others, in librdkafka's words."""
+"""What the consumer of a worker differs in from others, in librdkafka's words; and `fetching`."""
+TOGETHER_BYTES = 2048  # of compressed records: five or six events
+WAIT_MS = 100
+
+
+def fetching(together_ms: int) -> dict[str, Any]:
+    """How events are fetched, in librdkafka's words: the broker answers with TOGETHER_BYTES of them, or with what has
+    come after `together_ms`. At 0 it answers as soon as one has come.
+
+    Without that a worker asks as often as events come, while one step takes ten of them: at 800 a second the broker took
+    a third of a core more, which the worker had to wait for."""
+    if not together_ms:
+        return {"fetch.min.bytes": 1, "fetch.wait.max.ms": WAIT_MS}
+    return {"fetch.min.bytes": TOGETHER_BYTES, "fetch.wait.max.ms": together_ms}
 
 
 class Intake(Protocol):

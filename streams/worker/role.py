@@ -29,7 +29,7 @@ from streams.settings import Settings
 from streams.store.contract import Store
 from streams.store.redis import RedisStore
 from streams.worker.connection import leave_group
-from streams.worker.driver import CLIENT, make_app
+from streams.worker.driver import CLIENT, fetching, make_app
 from streams.worker.loop import Worker
 from streams.worker.outcome import Core
 
@@ -103,7 +103,8 @@ async def _serve(settings: Settings, port: int, core: Core, store: Store, proble
         if not await _until_kafka_answers(settings, worker) or not await _until(worker, problems):
             return 0 if worker.failure is None else FAILED
         group = f"{settings.namespace}.worker"
-        member = CLIENT | {"client.id": "headwater-worker", "group.instance.id": settings.worker_id}
+        member = CLIENT | fetching(settings.fetch_together_ms)
+        member |= {"client.id": "headwater-worker", "group.instance.id": settings.worker_id}
         app = make_app(
             group,
             TOPICS["events"].full_name(settings.namespace),
