@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from recsys.compiled import REAL, WHOLE, dot, fills, kernel, reads
+from recsys.compiled import REAL, WHOLE, dot, dots, fills, kernel, reads
 from recsys.features import FEATURES, INDEX, side_by_side
 from recsys.query import Block
 from recsys.retrieve import Candidates
@@ -241,24 +241,20 @@ def _company(
             line[5] = np.log1p(lift / np.float32(1e-3)) / np.float32(6)
 
 
-@kernel(reads("float32"), reads("float32", 2), WHOLE, fills("float32"), any_order=True)
-def _dots(vector: Floats, others: Floats, n: int, products: Floats) -> None:
-    """Fills `products` with the inner products of a vector and the first n of others. Four at a time, for which the
-    vector is read once."""
-    j = 0
-    while j + 4 <= n:
-        a, b, c, d = others[j], others[j + 1], others[j + 2], others[j + 3]
-        to_a = to_b = to_c = to_d = np.float32(0)
-        for i in range(len(vector)):
-            to_a += vector[i] * a[i]
-            to_b += vector[i] * b[i]
-            to_c += vector[i] * c[i]
-            to_d += vector[i] * d[i]
-        products[j], products[j + 1], products[j + 2], products[j + 3] = to_a, to_b, to_c, to_d
-        j += 4
-    while j < n:
-        products[j] = dot(vector, others[j])
-        j += 1
+@kernel(
+    reads("float32", 2), reads("int32"), WHOLE, reads("float32", 2), WHOLE, fills("float32", 2), any_order=True
+)  # fmt: skip
+def _products(vectors: Floats, rows: Ints, many: int, others: Floats, n: int, products: Floats) -> None:
+    """Fills [many, n] with the inner products of the vectors of `many` rows and the first n of others."""
+    for p in range(0, many, 3):
+        q, r = min(p + 1, many - 1), min(p + 2, many - 1)  # behind an end the last one counts again
+        u, v, w = vectors[rows[p]], vectors[rows[q]], vectors[rows[r]]
+        for i in range(0, n, 4):
+            j, k, m = min(i + 1, n - 1), min(i + 2, n - 1), min(i + 3, n - 1)
+            (
+                products[p, i], products[q, i], products[r, i], products[p, j], products[q, j], products[r, j],
+                products[p, k], products[q, k], products[r, k], products[p, m], products[q, m], products[r, m],
+            ) = dots(u, v, w, others[i], others[j], others[k], others[m])  # fmt: skip
 
 
 @kernel(
@@ -275,7 +271,9 @@ def _meaning(
     `out` and `bias` stand by row (none: no model)."""
     most, dim = 3 + anchors.shape[1], vectors.shape[1]
     wanted, places = np.empty((most, dim), np.float32), np.empty(most, np.int64)
-    found, near = np.empty(most, np.float32), np.empty(most, np.float32)
+    near = np.empty(most, np.float32)
+    told, at_c = np.empty(rows.shape[1], np.int32), np.empty(rows.shape[1], np.int64)  # candidates that have a vector
+    found = np.empty((rows.shape[1], most), np.float32)
     for b in range(len(rows)):
         # what the candidates are compared with: vectors that are not all zeros, and the place of each in `near`
         n = 0
@@ -293,22 +291,26 @@ def _meaning(
             if wanted[n].any():
                 places[n] = place
                 n += 1
+        many = 0
+        for c in range(rows.shape[1] if n else 0):
+            if rows[b, c] >= 0 and has[rows[b, c]]:
+                told[many], at_c[many] = rows[b, c], c
+                many += 1
+        _products(vectors, told, many, wanted, n, found)
         near[:] = 0
-        for c in range(rows.shape[1]):
-            row, line = rows[b, c], x[b, c]
-            if row < 0:
-                continue
-            if n and has[row]:
-                _dots(vectors[row], wanted, n, found)
-                for i in range(n):
-                    near[places[i]] = found[i]
-                best = near[3]
-                recent = np.float32(0)
-                for age in range(most - 3):
-                    best = max(best, near[3 + age])
-                    recent += near[3 + age] * (np.float32(0.5) / np.float32(1 + age))
-                line[at[_TO_ALL]], line[at[_TO_SESSION]], line[at[_TO_WORDS]] = near[0], near[1], near[2]
-                line[at[_TO_LAST]], line[at[_TO_BEST]], line[at[_TO_RECENT]] = near[3], best, recent
-            if len(bias):
-                line[at[_NEXT]] = dot(out[row], users[b]) / np.float32(8)
-                line[at[_NEXT_BIAS]] = bias[row] / np.float32(4)
+        for r in range(many):
+            line = x[b, at_c[r]]
+            for i in range(n):
+                near[places[i]] = found[r, i]
+            best = near[3]
+            recent = np.float32(0)
+            for age in range(most - 3):
+                best = max(best, near[3 + age])
+                recent += near[3 + age] * (np.float32(0.5) / np.float32(1 + age))
+            line[at[_TO_ALL]], line[at[_TO_SESSION]], line[at[_TO_WORDS]] = near[0], near[1], near[2]
+            line[at[_TO_LAST]], line[at[_TO_BEST]], line[at[_TO_RECENT]] = near[3], best, recent
+        for c in range(rows.shape[1] if len(bias) else 0):
+            row = rows[b, c]
+            if row >= 0:
+                x[b, c, at[_NEXT]] = dot(out[row], users[b]) / np.float32(8)
+                x[b, c, at[_NEXT_BIAS]] = bias[row] / np.float32(4)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from recsys.compiled import FRACTION, WHOLE, fills, kernel, reads
+from recsys.compiled import FRACTION, WHOLE, dots, fills, kernel, reads
 
 TOGETHER = 4
 """Queries compared with a vector at once; a block is filled up with zeros."""
@@ -43,41 +43,17 @@ class ExactIndex:
         return sims, ids
 
 
-@kernel(
-    reads("float32", 2), WHOLE, WHOLE, reads("float32", 2), WHOLE, fills("float32", 2), any_order=True
-)  # fmt: skip
+@kernel(reads("float32", 2), WHOLE, WHOLE, reads("float32", 2), WHOLE, fills("float32", 2), any_order=True)
 def _compare(vectors: Floats, start: int, end: int, queries: Floats, first: int, sims: Floats) -> None:
-    """Fills columns `start` to `end` of `sims` for four queries from `first` on. Three vectors at once: twelve sums,
-    three values and one more are what sixteen registers hold, and each value read serves three or four of them. Behind
-    the end the last one counts again."""
+    """Fills columns `start` to `end` of `sims` for four queries from `first` on."""
     a, b, c, d = queries[first], queries[first + 1], queries[first + 2], queries[first + 3]
-    for row in range(start, end, 3):
-        second, third = min(row + 1, end - 1), min(row + 2, end - 1)
-        u, v, w = vectors[row], vectors[second], vectors[third]
-        u_a = v_a = w_a = u_b = v_b = w_b = np.float32(0)
-        u_c = v_c = w_c = u_d = v_d = w_d = np.float32(0)
-        for i in range(len(u)):
-            of_u, of_v, of_w = u[i], v[i], w[i]
-            with_a = a[i]
-            u_a += of_u * with_a
-            v_a += of_v * with_a
-            w_a += of_w * with_a
-            with_b = b[i]
-            u_b += of_u * with_b
-            v_b += of_v * with_b
-            w_b += of_w * with_b
-            with_c = c[i]
-            u_c += of_u * with_c
-            v_c += of_v * with_c
-            w_c += of_w * with_c
-            with_d = d[i]
-            u_d += of_u * with_d
-            v_d += of_v * with_d
-            w_d += of_w * with_d
-        sims[first, row], sims[first, second], sims[first, third] = u_a, v_a, w_a
-        sims[first + 1, row], sims[first + 1, second], sims[first + 1, third] = u_b, v_b, w_b
-        sims[first + 2, row], sims[first + 2, second], sims[first + 2, third] = u_c, v_c, w_c
-        sims[first + 3, row], sims[first + 3, second], sims[first + 3, third] = u_d, v_d, w_d
+    near_a, near_b, near_c, near_d = sims[first], sims[first + 1], sims[first + 2], sims[first + 3]
+    for p in range(start, end, 3):
+        q, r = min(p + 1, end - 1), min(p + 2, end - 1)  # behind the end the last one counts again
+        (
+            near_a[p], near_a[q], near_a[r], near_b[p], near_b[q], near_b[r],
+            near_c[p], near_c[q], near_c[r], near_d[p], near_d[q], near_d[r],
+        ) = dots(vectors[p], vectors[q], vectors[r], a, b, c, d)  # fmt: skip
 
 
 @kernel(FRACTION, FRACTION, FRACTION, gives=WHOLE)

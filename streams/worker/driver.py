@@ -57,8 +57,8 @@ def fetching(together_ms: int) -> dict[str, Any]:
     """How events are fetched, in librdkafka's words: the broker answers with TOGETHER_BYTES of them, or with what has
     come after `together_ms`. At 0 it answers as soon as one has come.
 
-    Without that a worker asks as often as events come, while one step takes ten of them: at 800 a second the broker took
-    a third of a core more, which the worker had to wait for."""
+    Without that a worker asks as often as events come, while one step takes ten of them: at 800 a second the broker
+    took a third more of a core for it."""
     if not together_ms:
         return {"fetch.min.bytes": 1, "fetch.wait.max.ms": WAIT_MS}
     return {"fetch.min.bytes": TOGETHER_BYTES, "fetch.wait.max.ms": together_ms}
