@@ -149,7 +149,7 @@ class Feed:
         reader = consumer(
             self._settings,
             f"{self._settings.namespace}-feed",
-            extra={"fetch.wait.max.ms": 20, "enable.partition.eof": False, "fetch.message.max.bytes": 8 << 20},
+            extra={"fetch.wait.max.ms": 100, "enable.partition.eof": False, "fetch.message.max.bytes": 8 << 20},
         )
         try:
             self._assign(reader)

@@ -38,7 +38,7 @@ class Reader:
         self._consumer: Consumer = consumer(
             settings,
             f"{settings.namespace}-reader",  # librdkafka wants a name; this group has no members
-            extra={"fetch.wait.max.ms": 20, "queued.max.messages.kbytes": 32_768},
+            extra={"fetch.wait.max.ms": 100, "queued.max.messages.kbytes": 32_768},
         )
         self.cluster_id = ""
         self._find(starts)
