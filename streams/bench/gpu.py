@@ -30,7 +30,7 @@ def gpu(lab: Laboratory) -> Result:
         return Result(
             "gpu", about, skipped="There is no GPU here: torch finds no CUDA device, so nothing was measured."
         )
-    items, seconds, rounds = (20_000, 0.2, 2) if lab.quick else (1_000_000, 2.0, 5)
+    items, seconds, rounds = (40_000, 0.2, 2) if lab.quick else (1_000_000, 2.0, 5)
     result = Result("gpu", about, setting={"gpu": name, "items": items, "queries": QUERIES, "candidates": CANDIDATES})
     result.comparisons = [*_scoring(lab, seconds, rounds), *_searching(lab, items, seconds, rounds)]
     return result

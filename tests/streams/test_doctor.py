@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import faiss
 import pytest
 import redis
+import torch
 import typer
 from confluent_kafka.admin import AdminClient, NewTopic
 from typer.testing import CliRunner
@@ -63,6 +65,17 @@ def test_services_that_are_as_they_must_be(doctor, kafka, redis_server, namespac
     for name in ("kafka", "topics", "redis", "redis persistence", "redis memory", "encoder", "gpu", "disk"):
         assert found(report, name), name
     assert kafka.bootstrap in found(report, "kafka")[0]["found"]
+
+
+def test_a_gpu_that_faiss_cannot_use_is_a_note(doctor, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a GPU")
+    for gpus, device, state in ((0, "auto", "note"), (0, "cpu", "ok"), (1, "auto", "ok")):
+        monkeypatch.setattr(faiss, "get_num_gpus", lambda gpus=gpus: gpus, raising=False)
+        check = found(doctor(HEADWATER_DEVICE=device)[1], "gpu")[0]
+        assert check["state"] == state, (gpus, device)
+        assert "a GPU" in check["found"]
+        assert ("faiss-gpu" in check["advice"]) is (state == "note")
 
 
 def test_missing_topics_are_a_note_and_wrong_ones_are_wrong(doctor, kafka, redis_server, namespace):

@@ -12,7 +12,7 @@ import pytest
 
 from streams.kafka.clients import consumer
 from streams.worker import reader as module
-from streams.worker.driver import CLIENT
+from streams.worker.driver import CLIENT, fetching
 from streams.worker.reader import Reader
 from tests.patience import PATIENCE_S
 
@@ -30,7 +30,7 @@ class Member:
         self.busy = asyncio.Event()  # cleared: it asks for nothing
         self.busy.set()
         # quick to notice what the test does: the group waits for nobody
-        extra = CLIENT | {"session.timeout.ms": 6000, "heartbeat.interval.ms": 200, "client.id": name}
+        extra = CLIENT | fetching(5) | {"session.timeout.ms": 6000, "heartbeat.interval.ms": 200, "client.id": name}
         make = lambda told: consumer(lab.settings, "readers", extra=extra | {"on_commit": told})  # noqa: E731
         self.reader = Reader(make, lab.topic("events"), self.assigned, self.revoked)
         self.reader.start()
@@ -160,7 +160,8 @@ def test_what_has_come_is_taken_when_the_one_who_steps_is_free(lab: Lab, shopper
 
         async def revoked(_: set[int]) -> None: ...
 
-        make = lambda told: consumer(lab.settings, "readers", extra=CLIENT | {"on_commit": told})  # noqa: E731
+        extra = CLIENT | fetching(0)
+        make = lambda told: consumer(lab.settings, "readers", extra=extra | {"on_commit": told})  # noqa: E731
         reader = Reader(make, lab.topic("events"), assigned, revoked)
         reader.start()
         await until(lambda: len(due) == PARTITIONS, "an assignment")
