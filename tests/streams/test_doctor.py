@@ -75,7 +75,7 @@ def test_a_gpu_that_faiss_cannot_use_is_a_note(doctor, monkeypatch):
         check = found(doctor(HEADWATER_DEVICE=device)[1], "gpu")[0]
         assert check["state"] == state, (gpus, device)
         assert "a GPU" in check["found"]
-        assert ("faiss-gpu" in check["advice"]) is (state == "note")
+        assert ("faiss-gpu" in check["remedy"]) is (state == "note")
 
 
 def test_missing_topics_are_a_note_and_wrong_ones_are_wrong(doctor, kafka, redis_server, namespace):
