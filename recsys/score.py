@@ -272,7 +272,7 @@ def _meaning(
     most, dim = 3 + anchors.shape[1], vectors.shape[1]
     wanted, places = np.empty((most, dim), np.float32), np.empty(most, np.int64)
     near = np.empty(most, np.float32)
-    told, at_c = np.empty(rows.shape[1], np.int32), np.empty(rows.shape[1], np.int64)  # candidates that have a vector
+    known, column = np.empty(rows.shape[1], np.int32), np.empty(rows.shape[1], np.int64)  # of those with a vector
     found = np.empty((rows.shape[1], most), np.float32)
     for b in range(len(rows)):
         # what the candidates are compared with: vectors that are not all zeros, and the place of each in `near`
@@ -294,12 +294,12 @@ def _meaning(
         many = 0
         for c in range(rows.shape[1] if n else 0):
             if rows[b, c] >= 0 and has[rows[b, c]]:
-                told[many], at_c[many] = rows[b, c], c
+                known[many], column[many] = rows[b, c], c
                 many += 1
-        _products(vectors, told, many, wanted, n, found)
+        _products(vectors, known, many, wanted, n, found)
         near[:] = 0
         for r in range(many):
-            line = x[b, at_c[r]]
+            line = x[b, column[r]]
             for i in range(n):
                 near[places[i]] = found[r, i]
             best = near[3]

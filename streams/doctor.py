@@ -290,8 +290,8 @@ def _gpu(settings: Settings) -> Iterator[Check]:
         if there() or settings.device == "cpu":
             yield Check("gpu", "ok", found)
         else:
-            advice = "FAISS finds no GPU: large catalogues are searched on the processor. Install faiss-gpu."
-            yield Check("gpu", "note", found, advice)
+            remedy = "FAISS finds no GPU: large catalogues are searched on the processor. Install faiss-gpu."
+            yield Check("gpu", "note", found, remedy)
     elif settings.device == "cuda":
         yield Check("gpu", "wrong", "none that torch can use", "Set HEADWATER_DEVICE=auto, or mend the driver.")
     else:

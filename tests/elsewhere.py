@@ -26,7 +26,7 @@ class MixedDevices(RuntimeError):  # noqa: N818
 
 
 class Elsewhere(torch.Tensor):
-    """A tensor whose numbers are in `held`, which only the mode below looks at."""
+    """A tensor whose numbers are in `held`, which only `_run` looks at."""
 
     held: torch.Tensor
 
@@ -53,10 +53,9 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     given = [one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor)]
     there = any(isinstance(one, Elsewhere) for one in given)
     if there and func not in _COPIES:
-        here = [one for one in given if not isinstance(one, Elsewhere) and one.ndim and one.numel()]
+        here = [tuple(one.shape) for one in given if not isinstance(one, Elsewhere) and one.ndim and one.numel()]
         if here:
-            shapes = [(tuple(one.shape), "there" if isinstance(one, Elsewhere) else "here") for one in given]
-            raise MixedDevices(f"{func} of {shapes}")
+            raise MixedDevices(f"{func}: of shape {here}, and on the processor")
     asked = kwargs.get("device")
     if asked is not None:
         there = torch.device(asked).type == DEVICE
@@ -68,8 +67,6 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return tree_map_only(Elsewhere, lambda one: one.held, tree)
 
     found = func(*plain(args), **plain(kwargs))
-    if func is torch.ops.aten._to_copy.default and not there and found is not None:
-        return found
     if not there:
         return found
     found = tree_map_only(torch.Tensor, Elsewhere, found)

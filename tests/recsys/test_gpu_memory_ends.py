@@ -96,7 +96,6 @@ def test_it_is_used_by_one_thread_at_a_time(refuses: dict[str, Exception]) -> No
         assert all(np.array_equal(one.result().search(QUERIES, 20), nearest(N, 20)) for one in builds)
 
 
-@pytest.mark.filterwarnings("ignore::recsys.memory.MemoryEndedWarning")
 def test_what_does_not_fit_there_is_searched_here(refuses: dict[str, Exception]) -> None:
     refuses["add"] = ENDED
     with pytest.warns(MemoryEndedWarning, match="900 vectors are searched on the processor"):
