@@ -18,7 +18,6 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-Line = npt.NDArray[np.float32]
 Function = TypeVar("Function", bound=Callable[..., Any])
 WHOLE, REAL, FRACTION, YES = numba.types.int64, numba.types.float64, numba.types.float32, numba.types.boolean
 """Types of plain arguments."""
@@ -34,19 +33,16 @@ def fills(dtype: str, ndim: int = 1) -> Any:
     return numba.types.Array(numba.from_dtype(np.dtype(dtype)), ndim, "C")
 
 
-def kernel(
-    *takes: Any, gives: Any = numba.types.void, any_order: bool = False, inline: bool = False
-) -> Callable[[Function], Function]:
+def kernel(*takes: Any, gives: Any = numba.types.void, any_order: bool = False) -> Callable[[Function], Function]:
     """Compiles a function for arguments of these types, and no others (TypeError). With `any_order` floats may be added
     in another order than written, one that the processor decides and the input does not: sums of products are several
-    times as fast. With `inline` its code becomes part of the kernels that call it, which then say `any_order`."""
+    times as fast."""
 
     def compiled(function: Function) -> Function:
         options: dict[str, Any] = {
             "nogil": True,
             "error_model": "numpy",
             "fastmath": {"reassoc", "contract"} if any_order else False,
-            "inline": "always" if inline else "never",
         }
         signature = gives(*takes)
         try:
@@ -65,36 +61,6 @@ def dot(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> np.float32:
     for i in range(len(a)):
         total += a[i] * b[i]
     return total
-
-
-@kernel(
-    reads("float32"), reads("float32"), reads("float32"), reads("float32"), reads("float32"), reads("float32"),
-    reads("float32"), gives=numba.types.UniTuple(FRACTION, 12), any_order=True, inline=True,
-)  # fmt: skip
-def dots(u: Line, v: Line, w: Line, a: Line, b: Line, c: Line, d: Line) -> tuple[np.float32, ...]:
-    """The inner products of three vectors with a, then those with b, c and d; all are of one length. Each value is read
-    once for twelve sums, which with three values and one more are what sixteen registers hold."""
-    u_a = v_a = w_a = u_b = v_b = w_b = np.float32(0)
-    u_c = v_c = w_c = u_d = v_d = w_d = np.float32(0)
-    for i in range(len(u)):
-        of_u, of_v, of_w = u[i], v[i], w[i]
-        with_a = a[i]
-        u_a += of_u * with_a
-        v_a += of_v * with_a
-        w_a += of_w * with_a
-        with_b = b[i]
-        u_b += of_u * with_b
-        v_b += of_v * with_b
-        w_b += of_w * with_b
-        with_c = c[i]
-        u_c += of_u * with_c
-        v_c += of_v * with_c
-        w_c += of_w * with_c
-        with_d = d[i]
-        u_d += of_u * with_d
-        v_d += of_v * with_d
-        w_d += of_w * with_d
-    return u_a, v_a, w_a, u_b, v_b, w_b, u_c, v_c, w_c, u_d, v_d, w_d
 
 
 @kernel(

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.actions import ACTIONS, PAST_TENSE
-from recsys.compiled import dot, fills, kernel, reads
+from recsys.compiled import fills, kernel, reads
 from recsys.dialogue.naming import shown_category
 from recsys.features import FEATURES, GROUPS, INDEX, side_by_side
+from recsys.fixed import STEP, Fixed, product
 from recsys.neighbours import Neighbours
 from recsys.policy import Policy
 from recsys.query import Block
@@ -96,7 +97,7 @@ def explain(
     told, many = np.empty((len(chosen), numbers[0].size, 3), np.int64), np.zeros(len(chosen), np.int64)
     if c.rows:
         _find(
-            chosen, x, contributions, neighbours.codes, neighbours.anchors, c.keys, dense.vectors, dense.has,
+            chosen, x, contributions, neighbours.codes, neighbours.anchors, c.keys, dense.numbers, dense.has,
             c.categories, c.brand, tastes.categories, block.rows, block.liked, numbers, weights, told, many,
         )  # fmt: skip
     out = []
@@ -117,11 +118,11 @@ def explain(
 
 @kernel(
     reads("int32", 2), reads("float32", 3), reads("float32", 3), reads("uint64"), reads("int32"), reads("uint64"),
-    reads("float32", 2), reads("bool"), reads("int32", 2), reads("int32"), reads("float32", 2), reads("int32", 2),
+    reads("int16", 2), reads("bool"), reads("int32", 2), reads("int32"), reads("float32", 2), reads("int32", 2),
     reads("bool", 2), fills("int64", 3), fills("float64", 3), fills("int64", 3), fills("int64"),
 )  # fmt: skip
 def _find(
-    chosen: Ints, x: Floats, contributions: Floats, codes: Keys, anchors: Ints, keys: Keys, vectors: Floats,
+    chosen: Ints, x: Floats, contributions: Floats, codes: Keys, anchors: Ints, keys: Keys, vectors: Fixed,
     has: Bools, categories: Ints, brands: Ints, tastes: Floats, rows: Ints, liked: Bools,
     numbers: Longs, weights: npt.NDArray[np.float64], told: Longs, many: Longs,
 ) -> None:  # fmt: skip
@@ -165,7 +166,7 @@ def _find(
                     for s in range(recent, rows.shape[1]):
                         mine = rows[b, s]
                         if mine >= 0 and liked[b, s] and has[mine]:
-                            near = np.rint(dot(vectors[row], vectors[mine]) * _NEAR_STEPS) / _NEAR_STEPS
+                            near = np.rint(product(vectors, row, vectors, mine) * STEP * _NEAR_STEPS) / _NEAR_STEPS
                             if near > nearest:
                                 subject, nearest = s, near
                 elif group == _POPULAR:

@@ -13,6 +13,7 @@ from recsys.actions import kept_out_codes
 from recsys.compiled import dot, fills, kernel, reads
 from recsys.evidence import Evidence, evidence_of, seen_keys
 from recsys.features import CONTEXT
+from recsys.fixed import Fixed
 from recsys.keys import item_keys
 from recsys.policy import Policy
 from recsys.user import KEY_MASK, User
@@ -97,16 +98,16 @@ def _mean_vectors(
     dense = world.dense
     profile, session = np.zeros((len(rows), dense.dim), np.float32), np.zeros((len(rows), dense.dim), np.float32)
     if dense.dim and world.catalogue.rows:
-        _sum_vectors(rows, weights, ts, start, dense.vectors, dense.has, profile, session)
+        _sum_vectors(rows, weights, ts, start, dense.numbers, dense.has, profile, session)
     return profile, session
 
 
 @kernel(
-    reads("int32", 2), reads("float32", 2), reads("int64", 2), reads("int64"), reads("float32", 2), reads("bool"),
+    reads("int32", 2), reads("float32", 2), reads("int64", 2), reads("int64"), reads("int16", 2), reads("bool"),
     fills("float32", 2), fills("float32", 2),
 )  # fmt: skip
 def _sum_vectors(
-    rows: Ints, weights: Floats, ts: npt.NDArray[np.int64], start: npt.NDArray[np.int64], vectors: Floats,
+    rows: Ints, weights: Floats, ts: npt.NDArray[np.int64], start: npt.NDArray[np.int64], vectors: Fixed,
     has: npt.NDArray[np.bool_], profile: Floats, session: Floats,
 ) -> None:  # fmt: skip
     """Adds up what `_mean_vectors` gives, onto zeros. Dislikes pull the profile away with half their weight."""
@@ -119,10 +120,10 @@ def _sum_vectors(
             vector = vectors[row]
             pull = weight if weight > 0 else weight * np.float32(0.5)
             for i in range(len(vector)):
-                whole[i] += pull * vector[i]
+                whole[i] += pull * np.float32(vector[i])
             if weight > 0 and ts[b, s] >= start[b]:
                 for i in range(len(vector)):
-                    lately[i] += weight * vector[i]
+                    lately[i] += weight * np.float32(vector[i])
         for total in (whole, lately):
             norm = np.sqrt(dot(total, total))
             for i in range(len(total)):

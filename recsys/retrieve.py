@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.compiled import among_best, fills, kernel, reads
+from recsys.index.exact import similarities
 from recsys.keys import item_keys
 from recsys.merge import merged
 from recsys.neighbours import Neighbours, neighbours_of
@@ -303,9 +304,8 @@ def _conditioned(
         parts[0] = lexical[rows] / (lexical[rows] + 4) * 2
     if world.dense.dim:
         known = world.dense.has[rows]
-        vectors = world.dense.vectors[rows[known]]
-        parts[1, known] = np.einsum("nd,d->n", vectors, block.words[at]) * 1.6
-        parts[2, known] = np.einsum("nd,d->n", vectors, block.profile[at])
+        near = similarities(world.dense.numbers[rows[known]], np.stack([block.words[at], block.profile[at]]))
+        parts[1, known], parts[2, known] = near[0] * np.float32(1.6), near[1]
     keys = np.zeros((at + 1, len(rows)), np.uint64)
     keys[at] = world.catalogue.keys[rows]
     place = neighbours.places(keys)[at]

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from recsys.compiled import REAL, WHOLE, dot, dots, fills, kernel, reads
+from recsys.compiled import REAL, WHOLE, dot, fills, kernel, reads
 from recsys.features import FEATURES, INDEX, side_by_side
+from recsys.fixed import STEP, Fixed, Sums, fixed, products
 from recsys.query import Block
 from recsys.retrieve import Candidates
 from recsys.shared import PLACES
@@ -103,8 +104,8 @@ def features_of(world: World, block: Block, candidates: Candidates, tastes: Tast
     out, bias = _NO_SEQUENCE if world.sequence is None else world.sequence_items[1:]
     if world.dense.dim or len(bias):
         _meaning(
-            rows, world.dense.vectors, world.dense.has, block.profile, block.session, block.words, candidates.anchors,
-            out, bias, candidates.users, _MEANING, x,
+            rows, world.dense.numbers, world.dense.has, fixed(block.profile), fixed(block.session), fixed(block.words),
+            candidates.anchors, out, bias, candidates.users, _MEANING, x,
         )  # fmt: skip
     return x
 
@@ -241,39 +242,35 @@ def _company(
             line[5] = np.log1p(lift / np.float32(1e-3)) / np.float32(6)
 
 
-@kernel(
-    reads("float32", 2), reads("int32"), WHOLE, reads("float32", 2), WHOLE, fills("float32", 2), any_order=True
-)  # fmt: skip
-def _products(vectors: Floats, rows: Ints, many: int, others: Floats, n: int, products: Floats) -> None:
+@kernel(reads("int16", 2), reads("int32"), WHOLE, reads("int16", 2), WHOLE, fills("int32", 2))
+def _products(vectors: Fixed, rows: Ints, many: int, others: Fixed, n: int, found: Sums) -> None:
     """Fills [many, n] with the inner products of the vectors of `many` rows and the first n of others."""
     for p in range(0, many, 3):
         q, r = min(p + 1, many - 1), min(p + 2, many - 1)  # behind an end the last one counts again
-        u, v, w = vectors[rows[p]], vectors[rows[q]], vectors[rows[r]]
         for i in range(0, n, 4):
             j, k, m = min(i + 1, n - 1), min(i + 2, n - 1), min(i + 3, n - 1)
             (
-                products[p, i], products[q, i], products[r, i], products[p, j], products[q, j], products[r, j],
-                products[p, k], products[q, k], products[r, k], products[p, m], products[q, m], products[r, m],
-            ) = dots(u, v, w, others[i], others[j], others[k], others[m])  # fmt: skip
+                found[p, i], found[q, i], found[r, i], found[p, j], found[q, j], found[r, j],
+                found[p, k], found[q, k], found[r, k], found[p, m], found[q, m], found[r, m],
+            ) = products(vectors, rows[p], rows[q], rows[r], others, i, j, k, m)  # fmt: skip
 
 
 @kernel(
-    reads("int32", 2), reads("float32", 2), reads("bool"), reads("float32", 2), reads("float32", 2),
-    reads("float32", 2), reads("int32", 2), reads("float32", 2), reads("float32"), reads("float32", 2),
-    reads("int64"), fills("float32", 3),
+    reads("int32", 2), reads("int16", 2), reads("bool"), reads("int16", 2), reads("int16", 2), reads("int16", 2),
+    reads("int32", 2), reads("float32", 2), reads("float32"), reads("float32", 2), reads("int64"),
+    fills("float32", 3),
 )  # fmt: skip
 def _meaning(
-    rows: Ints, vectors: Floats, has: npt.NDArray[np.bool_], profile: Floats, session: Floats,
-    words: Floats, anchors: Ints, out: Floats, bias: Floats, users: Floats,
-    at: Longs, x: Floats,
+    rows: Ints, vectors: Fixed, has: npt.NDArray[np.bool_], profile: Fixed, session: Fixed, words: Fixed,
+    anchors: Ints, out: Floats, bias: Floats, users: Floats, at: Longs, x: Floats,
 ) -> None:  # fmt: skip
     """The features of nearness between texts, zero where an item has no vector, and of the sequence model, whose items
     `out` and `bias` stand by row (none: no model)."""
     most, dim = 3 + anchors.shape[1], vectors.shape[1]
-    wanted, places = np.empty((most, dim), np.float32), np.empty(most, np.int64)
+    wanted, places = np.empty((most, dim), np.int16), np.empty(most, np.int64)
     near = np.empty(most, np.float32)
     known, column = np.empty(rows.shape[1], np.int32), np.empty(rows.shape[1], np.int64)  # of those with a vector
-    found = np.empty((rows.shape[1], most), np.float32)
+    found = np.empty((rows.shape[1], most), np.int32)
     for b in range(len(rows)):
         # what the candidates are compared with: vectors that are not all zeros, and the place of each in `near`
         n = 0
@@ -301,7 +298,7 @@ def _meaning(
         for r in range(many):
             line = x[b, column[r]]
             for i in range(n):
-                near[places[i]] = found[r, i]
+                near[places[i]] = found[r, i] * STEP
             best = near[3]
             recent = np.float32(0)
             for age in range(most - 3):

@@ -16,7 +16,8 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
-from recsys.compiled import REAL, WHOLE, among_best, dot, fills, kernel, reads
+from recsys.compiled import REAL, WHOLE, among_best, fills, kernel, reads
+from recsys.fixed import STEP, Fixed, product
 from recsys.policy import Policy
 from recsys.world import World
 
@@ -73,7 +74,7 @@ def select(
         some = slice(None) if len(at) == b else at  # as a rule they all want the same
         chosen, propensities, moved = out.chosen[some], out.propensities[some], out.moved[some]
         _greedy(
-            rows[some], scores[some], catalogue.order, dense.vectors, dense.has, kinds, ks[some], drawn[some], size,
+            rows[some], scores[some], catalogue.order, dense.numbers, dense.has, kinds, ks[some], drawn[some], size,
             policy.diversity, policy.exploration, policy.exploration_pool, chosen, propensities, moved,
         )  # fmt: skip
         if some is at:
@@ -82,12 +83,12 @@ def select(
 
 
 @kernel(
-    reads("int32", 2), reads("float64", 2), reads("int32"), reads("float32", 2), reads("bool"), reads("int32"),
+    reads("int32", 2), reads("float64", 2), reads("int32"), reads("int16", 2), reads("bool"), reads("int32"),
     reads("int64"), reads("float64", 2), WHOLE, REAL, REAL, WHOLE,
     fills("int32", 2), fills("float64", 2), fills("uint8", 2),
 )  # fmt: skip
 def _greedy(
-    rows: Ints, scores: Doubles, ids: Ints, vectors: Floats, has: npt.NDArray[np.bool_], kinds: Ints,
+    rows: Ints, scores: Doubles, ids: Ints, vectors: Fixed, has: npt.NDArray[np.bool_], kinds: Ints,
     ks: npt.NDArray[np.int64], drawn: Doubles, size: int, diversity: float, exploration: float, exploration_pool: int,
     chosen: Ints, propensities: Doubles, moved: npt.NDArray[np.uint8],
 ) -> None:  # fmt: skip
@@ -151,5 +152,6 @@ def _greedy(
                     if not meaning:
                         near = 1.0 if kinds[row] >= 0 and kinds[row] == kinds[pool[i]] else 0.0
                     elif has[row] and has[pool[i]]:
-                        near = np.rint(min(max(float(dot(vectors[row], vectors[pool[i]])), 0.0), 1.0) * 1e4) / 1e4
+                        cosine = product(vectors, row, vectors, pool[i]) * float(STEP)
+                        near = np.rint(min(max(cosine, 0.0), 1.0) * 1e4) / 1e4
                     nearest[i] = max(nearest[i], near * scale)

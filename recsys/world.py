@@ -36,6 +36,7 @@ Ints = npt.NDArray[np.int32]
 TRENDING = 300
 POOL = 8192
 """Rows among which the sequence model looks for what is next."""
+_TOGETHER = 8192  # items that a model works out at once
 _WEEK = WINDOWS_DAYS.index(7)
 _QUARTER = WINDOWS_DAYS.index(90)
 _MIX = 0x9E3779B97F4A7C15
@@ -206,7 +207,7 @@ class World:
         fresh = fresh.advanced(items)
         moved = rows[self.dense.has[rows] & ~fresh.dense.has]
         places = np.flatnonzero(self.dense.has[rows] & ~fresh.dense.has).astype(np.int32)
-        return replace(fresh, dense=fresh.dense.with_vectors(places, self.dense.vectors[moved])).settled()
+        return replace(fresh, dense=fresh.dense.with_vectors(places, self.dense.vectors(moved))).settled()
 
     # names -----------------------------------------------------------------------------------------------------
     def encode(self, text: str) -> Floats:
@@ -320,8 +321,11 @@ class World:
         return self._items_of(self._sequence_of_canary)
 
     def _items_of(self, model: SequenceModel) -> tuple[Floats, Floats, Floats]:
-        rows = self.catalogue.rows
-        return model.items(self.catalogue.keys, self.dense.vectors[:rows], self.dense.has[:rows])
+        # some at a time: all vectors at once as floats take twice as much memory as the index
+        places = [slice(at, at + _TOGETHER) for at in range(0, max(1, self.catalogue.rows), _TOGETHER)]
+        parts = [model.items(self.catalogue.keys[at], self.dense.vectors(at), self.dense.has[at]) for at in places]
+        into, out, bias = map(np.concatenate, zip(*parts, strict=True))
+        return into, out, bias
 
     def _items_after(
         self, model: SequenceModel, old: tuple[Floats, Floats, Floats], changed: Sequence[int]
@@ -331,7 +335,7 @@ class World:
         at = np.union1d(np.arange(len(old[2]), rows), np.array(changed, np.int64)).astype(np.int64)
         if not len(at):
             return old
-        parts = model.items(self.catalogue.keys[at], self.dense.vectors[at], self.dense.has[at])
+        parts = model.items(self.catalogue.keys[at], self.dense.vectors(at), self.dense.has[at])
         made = []
         for table, part in zip(old, parts, strict=True):
             grown = np.concatenate([table, np.zeros((rows - len(table), *table.shape[1:]), table.dtype)])

@@ -380,7 +380,7 @@ def reencoded(world: World, following: NextSet, load_query: Callable[[], Encode 
             meaning = np.frombuffer(packed, "<f2").astype(np.float32)
             if row < len(old.has) and old.has[row]:  # the words' part is the same under any encoder
                 whole[line, : following.dim] = meaning * MEANING
-                whole[line, following.dim :] = old.vectors[row, -SKETCH:]
+                whole[line, following.dim :] = old.vectors(row)[-SKETCH:]
             else:
                 whole[line] = joined(meaning, sketch(item_terms(catalogue.items[row])))
         dense = dense.with_vectors(np.array([row for row, _ in rows], np.int32), whole)

@@ -22,8 +22,9 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from recsys.fixed import Fixed, fixed, floats
 from recsys.index import gpu
-from recsys.index.exact import ExactIndex
+from recsys.index.exact import ExactIndex, similarities
 from recsys.memory import goes_on
 
 EXACT = 20_000
@@ -45,10 +46,11 @@ faiss.cvar.distance_compute_blas_threshold = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class DenseIndex:
-    """`vectors` is a buffer float32[capacity, dim], shared and appended to; `has` says which rows this one may read."""
+    """`numbers` is a buffer int16[capacity, dim] of vectors (`recsys.fixed`), shared and appended to; `has` says which
+    rows this one may read."""
 
     dim: int
-    vectors: Floats
+    numbers: Fixed
     has: npt.NDArray[np.bool_]
     main: Any  # an ExactIndex, a GpuIndex, FAISS's IVF, or None
     main_rows: Ints  # row of each id in `main`
@@ -58,33 +60,38 @@ class DenseIndex:
     @classmethod
     def empty(cls, dim: int, device: str = "cpu") -> DenseIndex:
         none = np.zeros(0, np.int32)
-        return cls(dim, np.zeros((0, dim), np.float32), np.zeros(0, bool), None, none, none, device)
+        return cls(dim, np.zeros((0, dim), np.int16), np.zeros(0, bool), None, none, none, device)
 
     def grown(self, rows: int) -> DenseIndex:
         """Room for `rows` rows; the buffer doubles, so that adding an item copies nothing as a rule."""
         if rows <= len(self.has):
             return self
-        vectors = self.vectors
-        if rows > len(vectors):
-            vectors = np.zeros((max(rows, 2 * len(vectors), 1024), self.dim), np.float32)
-            vectors[: len(self.has)] = self.vectors[: len(self.has)]
+        numbers = self.numbers
+        if rows > len(numbers):
+            numbers = np.zeros((max(rows, 2 * len(numbers), 1024), self.dim), np.int16)
+            numbers[: len(self.has)] = self.numbers[: len(self.has)]
         has = np.zeros(rows, bool)
         has[: len(self.has)] = self.has
-        return replace(self, vectors=vectors, has=has)
+        return replace(self, numbers=numbers, has=has)
 
     def apart(self) -> DenseIndex:
         """The same contents in a buffer of its own."""
-        return replace(self, vectors=self.vectors.copy())
+        return replace(self, numbers=self.numbers.copy())
 
     def with_vectors(self, rows: Ints, vectors: Floats) -> DenseIndex:
-        """Adds vectors float32[len(rows), dim] of rows that had none. Older indexes do not see them: their `has` is
-        false there."""
+        """Adds vectors float32[len(rows), dim] of rows that had none, each at most 1 long (`fixed`). Older indexes do
+        not see them: their `has` is false there."""
         if not len(rows):
             return self
-        self.vectors[rows] = vectors
+        self.numbers[rows] = fixed(vectors)
         has = self.has.copy()
         has[rows] = True
         return replace(self, has=has, tail_rows=np.concatenate([self.tail_rows, rows.astype(np.int32)]))
+
+    def vectors(self, rows: Any = slice(None)) -> Floats:
+        """float32[n, dim] of these rows, whatever numpy takes for some; zeros for those that have none."""
+        found: Floats = floats(self.numbers[: len(self.has)][rows]) * self.has[rows][..., None]
+        return found
 
     @property
     def dated(self) -> bool:
@@ -110,7 +117,7 @@ class DenseIndex:
             rows = order[self.has[order]].astype(np.int32)
         if not len(rows):
             return replace(self, main=None, main_rows=rows, tail_rows=rows)
-        return replace(self, main=_build(self.vectors[rows], self.device), main_rows=rows, tail_rows=rows[:0])
+        return replace(self, main=_build(self.numbers[rows], self.device), main_rows=rows, tail_rows=rows[:0])
 
     def adopting(self, built: DenseIndex, alive: npt.NDArray[np.bool_], order: Ints | None = None) -> DenseIndex:
         """This index with the main part of `built`, an earlier one of the same line that was rebuilt meanwhile."""
@@ -129,7 +136,7 @@ class DenseIndex:
             parts_rows.append(np.where(ids >= 0, self.main_rows[ids], np.int32(-1)))
             parts_sims.append(np.where(ids >= 0, sims, -np.inf))
         if len(self.tail_rows):
-            sims = _tail_similarities(queries, self.vectors[self.tail_rows])
+            sims = similarities(self.numbers[self.tail_rows], queries)
             parts_rows.append(np.broadcast_to(self.tail_rows, sims.shape))
             parts_sims.append(sims)
         if not parts_rows:
@@ -141,25 +148,20 @@ class DenseIndex:
         return np.take_along_axis(rows, best, 1)
 
 
-def _tail_similarities(queries: Floats, tail: Floats) -> Floats:
-    """[B, T], one query at a time: the same shape for each, so the same bits in every batch."""
-    return np.stack([tail @ q for q in queries])
-
-
-def _build(vectors: Floats, device: str) -> Any:
-    n, dim = vectors.shape
-    vectors = np.ascontiguousarray(vectors)
+def _build(numbers: Fixed, device: str) -> Any:
+    n, dim = numbers.shape
     if n <= EXACT:
-        return ExactIndex(vectors)
+        return ExactIndex(numbers)
     if device == "cuda" and gpu.there():
         try:
-            return gpu.GpuIndex(vectors)
+            return gpu.GpuIndex(numbers)
         except RuntimeError as error:
             goes_on(f"{n:,} vectors are searched on the processor", error)
     cells = int(2 ** np.round(np.log2(4 * np.sqrt(n))))
     # half precision: what a search costs is reading, and the order of near candidates is settled by their features
     half = faiss.ScalarQuantizer.QT_fp16
     ivf = faiss.IndexIVFScalarQuantizer(faiss.IndexFlatIP(dim), dim, cells, half, faiss.METRIC_INNER_PRODUCT, False)
+    vectors = floats(numbers)
     ivf.cp.seed, ivf.cp.niter, ivf.cp.max_points_per_centroid = 1, 8, _TRAIN_A_CELL
     ivf.train(vectors)
     ivf.add(vectors)

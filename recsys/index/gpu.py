@@ -14,6 +14,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from recsys.fixed import Fixed, floats
 from recsys.index.exact import ExactIndex
 from recsys.memory import goes_on
 
@@ -40,16 +41,16 @@ def _resources() -> Any:
 
 
 class GpuIndex:
-    """`vectors` float32[n, dim], C-contiguous; kept here too. Where memory of the GPU ends in a search they are
+    """`vectors` int16[n, dim], C-contiguous; kept here too. Where memory of the GPU ends in a search they are
     searched here from then on, with a warning. Raises RuntimeError if they do not fit there (`memory_ended`)."""
 
-    def __init__(self, vectors: Floats) -> None:
+    def __init__(self, vectors: Fixed) -> None:
         self._here = ExactIndex(vectors)
         with _ONE_AT_A_TIME:
             self._there: Any = faiss.index_cpu_to_gpu(_resources(), 0, faiss.IndexFlatIP(vectors.shape[1]))
         for at in range(0, len(vectors), _SLICE):
             with _ONE_AT_A_TIME:
-                self._there.add(vectors[at : at + _SLICE])
+                self._there.add(floats(vectors[at : at + _SLICE]))
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Longs]:
         """(float32, int64)[B, k]: similarities and places in `vectors` of the `k` nearest, at most MOST, best first."""

@@ -172,7 +172,7 @@ class Learner:
         new = there & ~np.pad(self._stocked, (0, rows - len(self._stocked)))
         if not new.any():
             return
-        keys, texts = world.catalogue.keys[:rows][new], world.dense.vectors[:rows][new]
+        keys, texts = world.catalogue.keys[:rows][new], world.dense.vectors(np.flatnonzero(new))
         if self.sequence is None:
             self.sequence = SequenceLearner(keys, texts, self._rates, device=self.device)
         else:

@@ -61,7 +61,7 @@ class Shop:
     @property
     def indexed(self) -> Floats:
         """float32[n, dim]: what a World's dense index holds of the items."""
-        return self._gathered.dense.vectors[: len(self.items)]
+        return self._gathered.dense.vectors(slice(len(self.items)))
 
     @cached_property
     def _gathered(self) -> World:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recsys.compiled import dot, dots, fills, kernel, reads
+from recsys.compiled import dot, fills, kernel, reads
 
 
 def test_a_kernel_takes_what_it_was_compiled_for_and_nothing_else():
@@ -14,13 +14,6 @@ def test_a_kernel_takes_what_it_was_compiled_for_and_nothing_else():
     for other in (vector.astype(np.float64), vector[::2], vector[None]):
         with pytest.raises(TypeError):
             dot(other, other)
-
-
-@pytest.mark.parametrize("length", [1, 7, 8, 33, 512])
-def test_twelve_products_at_once_are_those_of_each_pair(length):
-    vectors = np.random.default_rng(length).standard_normal((7, length)).astype(np.float32)
-    expected = vectors[:3].astype(np.float64) @ vectors[3:].T.astype(np.float64)
-    assert np.allclose(np.array(dots(*vectors)).reshape(4, 3).T, expected, atol=1e-4)
 
 
 def test_where_machine_code_cannot_be_kept_it_is_made_at_each_start():

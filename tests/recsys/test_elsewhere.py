@@ -23,6 +23,13 @@ KEYS = np.arange(1, ITEMS + 1, dtype=np.uint64)
 TEXTS = np.random.default_rng(2).standard_normal((ITEMS + 5, TEXT)).astype(np.float32) / 4
 
 
+@pytest.fixture(autouse=True)
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On all processors: where bfloat16 is native, what is compared would be rounded to three digits."""
+    for module in ("encoder", "learning.trainer", "learning.tuning"):
+        monkeypatch.setattr(f"recsys.{module}.native_bfloat16", lambda device: False)
+
+
 def test_what_was_left_here_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     with elsewhere(monkeypatch) as device:
         there = torch.ones(3, device=device)

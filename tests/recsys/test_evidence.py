@@ -78,11 +78,11 @@ def test_a_query_starts_from_the_mean_of_what_was_liked_and_of_the_session(world
     for b, user in enumerate(users):
         weights = block.evidence.weights[b].astype(float)
         known = [s for s in range(SPAN) if block.rows[b, s] >= 0 and world.dense.has[block.rows[b, s]]]
-        vectors = {s: world.dense.vectors[block.rows[b, s]].astype(float) for s in known}
+        vectors = {s: world.dense.vectors(block.rows[b, s]).astype(float) for s in known}
         whole = sum(((weights[s] if weights[s] > 0 else weights[s] / 2) * vectors[s] for s in known), np.zeros(1))
         lately = [s for s in known if weights[s] > 0 and block.evidence.ts[b, s] >= user.session_start_s]
         if like:
-            whole = sum(world.dense.vectors[c.row_of[i]].astype(float) for i in like if i in c.row_of)
+            whole = sum(world.dense.vectors(c.row_of[i]).astype(float) for i in like if i in c.row_of)
         for vector, total in (
             (block.profile[b], whole),
             (block.session[b], sum(weights[s] * vectors[s] for s in lately)),

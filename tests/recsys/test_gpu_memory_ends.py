@@ -16,6 +16,7 @@ import torch
 
 from recsys.encoder import TextEncoder
 from recsys.features import CONTEXT, FEATURES
+from recsys.fixed import directions, floats
 from recsys.index import dense, gpu
 from recsys.index.dense import DenseIndex
 from recsys.index.exact import ExactIndex
@@ -27,7 +28,7 @@ from tests.elsewhere import elsewhere
 
 ENDED = RuntimeError("StandardGpuResources: alloc fail: cudaMalloc error out of memory [2]")
 N, DIM = 900, 16
-VECTORS = np.random.default_rng(0).standard_normal((N, DIM)).astype(np.float32)
+VECTORS = floats(directions(np.random.default_rng(0).standard_normal((N, DIM)).astype(np.float32)))
 QUERIES = np.random.default_rng(1).standard_normal((9, DIM)).astype(np.float32)
 
 

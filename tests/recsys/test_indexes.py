@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys.fixed import STEP, directions, fixed
 from recsys.index.dense import DenseIndex
 from recsys.index.exact import ExactIndex
 from recsys.index.lexical import K1, MEAN_LENGTH, B, LexicalIndex, item_terms
@@ -33,22 +34,25 @@ def index_of(vectors: np.ndarray, main: int) -> DenseIndex:
 def test_small_catalogues_are_searched_exactly(main):
     vectors, queries = unit(500), unit(40)
     found = index_of(vectors, main).search(queries, 20)
-    assert (found == np.argsort(-(queries @ vectors.T), axis=1)[:, :20]).all()
+    near = np.take_along_axis(queries @ vectors.T, found, 1)
+    assert np.allclose(near, -np.sort(-(queries @ vectors.T), axis=1)[:, :20], atol=1e-4)
+    assert (found == index_of(vectors, 500).search(queries, 20)).all(), "wherever the parts were cut"
 
 
 @settings(max_examples=40)
 @given(st.integers(1, 600), st.integers(1, 9), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_the_exact_index_finds_what_that_of_faiss_finds(n, many, k, seed):
     random = np.random.default_rng(seed)
-    # small whole numbers: no sum is rounded, and many vectors are equally near
-    vectors = random.integers(-2, 3, (n, 16)).astype(np.float32)
+    # few whole numbers: many vectors are equally near
+    vectors = random.integers(-2, 3, (n, 16)).astype(np.int16)
     queries = random.integers(-2, 3, (many, 16)).astype(np.float32)
     flat = faiss.IndexFlatIP(16)
-    flat.add(vectors)
-    theirs, _ = flat.search(queries, min(k, n))
+    flat.add(vectors.astype(np.float32))
+    theirs, _ = flat.search(directions(queries).astype(np.float32), min(k, n))
     sims, ids = ExactIndex(vectors).search(queries, k)
-    assert (sims == theirs).all()
-    assert (ids == np.argsort(-(queries @ vectors.T), axis=1, kind="stable")[:, :k]).all(), "of equal ones the first"
+    assert np.allclose(sims, theirs * STEP)
+    exact = directions(queries).astype(np.int64) @ vectors.T.astype(np.int64)
+    assert (ids == np.argsort(-exact, axis=1, kind="stable")[:, :k]).all(), "of equal ones the first"
 
 
 @settings(max_examples=60)
@@ -60,21 +64,21 @@ def test_the_exact_index_misses_none_of_the_nearest(n, many, k, dim, spread, len
     """Also where all are nearly alike, and of very unequal length."""
     random = np.random.default_rng(seed)
     vectors = random.standard_normal(dim) + spread * random.standard_normal((n, dim))
-    vectors = (vectors * np.exp(lengths * random.standard_normal((n, 1)))).astype(np.float32)
+    vectors = fixed((vectors * np.exp(lengths * random.standard_normal((n, 1)))).astype(np.float32))
     queries = random.standard_normal((many, dim)).astype(np.float32)
     sims, ids = ExactIndex(vectors).search(queries, k)
-    truly = queries.astype(np.float64) @ vectors.astype(np.float64).T
-    best = -np.sort(-truly, axis=1)[:, :k]
-    assert np.allclose(np.take_along_axis(truly, ids, 1), best, rtol=1e-5, atol=1e-5 * np.abs(truly).max())
-    assert np.allclose(sims, best, rtol=1e-5, atol=1e-5 * np.abs(truly).max())
-    assert all(len(set(line)) == len(line) for line in ids.tolist())
+    exact = directions(queries).astype(np.int64) @ vectors.T.astype(np.int64)
+    assert (ids == np.argsort(-exact, axis=1, kind="stable")[:, :k]).all()
+    assert np.allclose(sims, np.take_along_axis(exact, ids, 1) * float(STEP))
+    truly = (queries / np.linalg.norm(queries, axis=1, keepdims=True)) @ (vectors.T / np.float32(32767))
+    assert np.allclose(np.take_along_axis(truly, ids, 1), -np.sort(-truly, axis=1)[:, :k], atol=1e-4)
 
 
 def test_what_is_no_number_does_no_harm():
     vectors = unit(50)
     vectors[7], vectors[9] = np.nan, np.inf
-    with np.errstate(invalid="ignore"):
-        sims, ids = ExactIndex(vectors).search(np.stack([vectors[3], vectors[7]]), 20)
+    index = ExactIndex(fixed(vectors))
+    sims, ids = index.search(np.stack([vectors[3], vectors[7]]), 20)
     assert ids.shape == sims.shape == (2, 20)
     assert all(len(set(line)) == 20 and min(line) >= 0 and max(line) < 50 for line in ids.tolist())
 

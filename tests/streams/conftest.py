@@ -36,7 +36,7 @@ class Lanes:
         """From now on sequence models are learnt on the vectors of this World, anew. `encoder_id`: whose they are, as
         the files say; None: they do not say."""
         self._items, self._encoder_id = world.catalogue.rows, encoder_id
-        vectors = world.dense.vectors[: self._items]
+        vectors = world.dense.vectors(slice(self._items))
         self._learner = SequenceLearner(world.catalogue.keys, vectors, Rates(epochs=2, fit=2e-2, update=2e-2))
         self._base: Base | None = None
 

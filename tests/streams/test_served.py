@@ -56,9 +56,7 @@ def ranker(storage: ReleaseStorage, sequence: int, shift: float = 1.0, **changes
 
 
 def model_of(world: World, seed: int = 1) -> SequenceModel:
-    learner = SequenceLearner(
-        world.catalogue.keys, world.dense.vectors[: world.catalogue.rows], Rates(epochs=1), seed=seed
-    )
+    learner = SequenceLearner(world.catalogue.keys, world.dense.vectors(), Rates(epochs=1), seed=seed)
     users = np.repeat(np.arange(10), 6)
     rows = np.random.default_rng(seed).integers(30, size=60)
     learner.take(users, rows, np.arange(60) + NOW // 1000, np.ones(60, np.float32))

@@ -183,8 +183,7 @@ class Full:
     def _visit(self, interactions: Interactions) -> None:
         """The sequence lane takes in whom what was turned to."""
         if self.sequence is None and self._items.vectors is not None:
-            rows = self.world.dense
-            self.sequence = SequenceLearner(self._items.keys, rows.vectors[: len(self._items)] * rows.has[:, None])
+            self.sequence = SequenceLearner(self._items.keys, self.world.dense.vectors(slice(len(self._items))))
         if self.sequence is not None:
             kept = (interactions.row >= 0) & (interactions.weight > 0)
             i = interactions

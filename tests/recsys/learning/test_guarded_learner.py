@@ -87,7 +87,7 @@ def test_a_checkpoint_goes_on_as_if_nothing_had_happened(shop):
     second = GuardedLearner.restore(
         {k: v.copy() for k, v in arrays.items()}, json.loads(json.dumps(meta)), made(Screen())
     )
-    second.learner.sequence.stock(world.catalogue.keys, world.dense.vectors[: world.catalogue.rows])
+    second.learner.sequence.stock(world.catalogue.keys, world.dense.vectors())
     for one in (first, second):
         take(one, world, clicks(items, since=2 * 10**6, step=3))
         one.learner.work(lambda: True, items=True)
@@ -118,7 +118,7 @@ def test_who_erases_themselves_is_in_nothing_that_is_written_down(shop):
 def test_items_that_come_later_are_learnt_too(shop):
     world, _ = shop
     learner = SequenceLearner(
-        world.catalogue.keys[:10], world.dense.vectors[:10], Rates(epochs=2, fit=1e-2, update=1e-2)
+        world.catalogue.keys[:10], world.dense.vectors(slice(10)), Rates(epochs=2, fit=1e-2, update=1e-2)
     )
     rng = np.random.default_rng(1)
 
@@ -128,7 +128,7 @@ def test_items_that_come_later_are_learnt_too(shop):
     visit(200, 0, 10, 0)
     learner.fit()
     before = learner.snapshot()
-    learner.stock(world.catalogue.keys[5:30], world.dense.vectors[5:30])
+    learner.stock(world.catalogue.keys[5:30], world.dense.vectors(slice(5, 30)))
     assert len(learner.keys) == 30
     visit(300, 20, 30, 10_000)
     learner.update()
@@ -142,7 +142,7 @@ def test_items_that_come_later_are_learnt_too(shop):
 
 def test_the_user_side_moves_alone(shop):
     world, _ = shop
-    learner = SequenceLearner(world.catalogue.keys, world.dense.vectors[: world.catalogue.rows], RATES)
+    learner = SequenceLearner(world.catalogue.keys, world.dense.vectors(), RATES)
     rng = np.random.default_rng(1)
     learner.take(np.arange(300) % 30, rng.integers(40, size=300), np.arange(300), np.ones(300, np.float32))
     learner.fit()

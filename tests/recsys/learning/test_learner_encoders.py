@@ -63,7 +63,7 @@ def test_the_sequence_model_is_fitted_anew_on_the_next_encoders_vectors(learner:
     rows = learner.sequence.rows_of(following.catalogue.keys)  # type: ignore[union-attr]
     texts = learner.sequence.trainer.texts.numpy()[rows]  # type: ignore[union-attr]
     there = following.dense.has[: len(rows)]
-    np.testing.assert_array_equal(texts[there], following.dense.vectors[: len(rows)][there])
+    np.testing.assert_array_equal(texts[there], following.dense.vectors()[: len(rows)][there])
     assert not texts[~there].any(), "an item without a new vector keeps none of the old"
     assert (~there).sum() == 1
 

@@ -123,7 +123,7 @@ def test_what_users_do_tunes_the_encoder_and_a_world_goes_over_to_it(topics: Any
         assert world.encode_query is queries[encoder_id]
         for row in np.flatnonzero(world.dense.has[: world.catalogue.rows])[::8].tolist():
             wanted = queries[encoder_id](item_text(world.catalogue.items[row])) * MEANING  # type: ignore[misc]
-            np.testing.assert_allclose(world.dense.vectors[row, : world.vector_dim], wanted, atol=2e-3)
+            np.testing.assert_allclose(world.dense.vectors(row)[: world.vector_dim], wanted, atol=2e-3)
 
     # what it learnt is in its checkpoint, and an erasure reaches it before it is confirmed
     def held() -> bytes:

@@ -276,7 +276,7 @@ class Run:
         lines = world.dense.search(queries, 6)
         return [
             world.names, world.encode_query("?").tobytes(),
-            {item_id: world.dense.vectors[row].tobytes() for item_id, row in rows.items()},
+            {item_id: world.dense.numbers[row].tobytes() for item_id, row in rows.items()},
             [[world.catalogue.items[row].item_id for row in line if row >= 0] for line in lines],
         ]  # fmt: skip
 
