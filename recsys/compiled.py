@@ -6,7 +6,8 @@ Its types are written down: what it is compiled for is known when its module is 
 events wait. The machine code lies in numba's cache beside the module, or in `NUMBA_CACHE_DIR`; the first import ever,
 or on another kind of processor, takes about half a minute for all of them.
 
-A cached kernel is made anew when its own file changes. So kernels call only kernels of their own file, and those here.
+A cached kernel is made anew when its own file changes. So kernels call only kernels of their own file, those here and
+those of `recsys.fixed`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+Numbers = npt.NDArray[np.int32]
 Function = TypeVar("Function", bound=Callable[..., Any])
 WHOLE, REAL, FRACTION, YES = numba.types.int64, numba.types.float64, numba.types.float32, numba.types.boolean
 """Types of plain arguments."""
+_STEP_BITS = 10  # steps of value, to tell the best from the rest before they are sorted
 
 
 def reads(dtype: str, ndim: int = 1) -> Any:
@@ -82,3 +85,43 @@ def among_best(
         at -= 1
     values[at], ids[at], places[at] = value, its_id, place
     return n + 1
+
+
+@kernel(reads("int32"), fills("int32"), fills("int64"))
+def best(line: Numbers, values: Numbers, places: npt.NDArray[np.int64]) -> None:
+    """Fills `values` and `places` with the best of a line, which has as many at least, by falling value and rising
+    place. What is in the highest steps of value is put into its step's places, in order, and of the last step only as
+    much as there is room for."""
+    k = len(places)
+    low, high = line[0], line[0]
+    for value in line:
+        low, high = min(low, value), max(high, value)
+    shift, wide = 0, np.int64(high) - np.int64(low)
+    while wide >> shift >> _STEP_BITS:
+        shift += 1
+    many, start = np.zeros(1 << _STEP_BITS, np.int32), np.empty(1 << _STEP_BITS, np.int32)
+    for value in line:
+        many[(np.int64(value) - low) >> shift] += 1
+    least, found = 1 << _STEP_BITS, 0
+    while found < k:
+        least -= 1
+        start[least] = found
+        found += many[least]
+        many[least] = 0  # from here on: how many are in their places
+    bottom = low + (least << shift)  # the lowest value of the last step
+    for place, value in enumerate(line):
+        if value < bottom:
+            continue
+        step = (np.int64(value) - low) >> shift
+        first = start[step]
+        at = first + many[step]
+        if at == k:  # no more room in the last step: its worst leaves
+            if values[k - 1] >= value:
+                continue
+            at -= 1
+        else:
+            many[step] += 1
+        while at > first and values[at - 1] < value:
+            values[at], places[at] = values[at - 1], places[at - 1]
+            at -= 1
+        values[at], places[at] = value, place

@@ -140,6 +140,19 @@ def product(_context: Any, vectors: Any, u: Any, others: Any, a: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def trio(_context: Any, vectors: Any, u: Any, v: Any, w: Any, others: Any, a: Any) -> Any:
+    """In kernels: the inner products, three int32, of rows u, v and w of int16[n, dim] with row a of others int16[m,
+    dim]."""
+
+    def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        arrays = (signature.args[0], args[0]), (signature.args[4], args[4])
+        return cgutils.pack_array(builder, _products(context, builder, arrays, args[1:4], args[5:6]))
+
+    places = (types.int64,) * 3
+    return types.UniTuple(types.int32, 3)(vectors, *places, others, types.int64), made
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def products(
     _context: Any, vectors: Any, u: Any, v: Any, w: Any, others: Any, a: Any, b: Any, c: Any, d: Any
 ) -> Any:  # fmt: skip

@@ -1,15 +1,14 @@
-"""Dense index: the rows nearest to a vector by inner product, on FAISS and (all of them compared) `recsys.index.exact`.
+"""Dense index: the rows nearest to a vector by inner product.
 
 Immutable like all of the World: a frozen index over the rows that had vectors when it was built, and a short
 tail of newer rows that is searched exactly. When the tail grows, whoever builds Worlds calls `rebuilt` (off the hot
-path) and swaps. Up to `EXACT` vectors all of it is one exact part, made anew with every change; above, the main part is
-FAISS's IVF over halves, or with a GPU all of them there (`recsys.index.gpu`), and what a search finds depends on when
-that was built, too (`dated`).
+path) and swaps. Up to `EXACT` vectors all of it is one exact part (`recsys.index.exact`), made anew with every change;
+above, the main part is an inverted file (`recsys.index.cells`), or with a GPU all of them there by FAISS
+(`recsys.index.gpu`), and what a search finds depends on when that was built, too (`dated`).
 
 Results must not depend on how queries were batched, nor on how many are asked for: the first 60 of 200 nearest may be
-others than the 60 nearest, where some are equally near. FAISS loops over queries one by one below a number of them, and
-calls BLAS, whose last bits depend on the shape, from there on: here it always loops (on a GPU it goes its own way). The
-similarities returned order candidates only; features take their own from the vectors.
+others than the 60 nearest, where some are equally near. Products of whole numbers see to the first (on a GPU FAISS goes
+its own way). The similarities returned order candidates only; features take their own from the vectors.
 """
 
 from __future__ import annotations
@@ -18,30 +17,22 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 
-from recsys.fixed import Fixed, fixed, floats
+from recsys.fixed import Fixed, directions, fixed, floats
 from recsys.index import gpu
+from recsys.index.cells import CellIndex
 from recsys.index.exact import ExactIndex, similarities
 from recsys.memory import goes_on
 
 EXACT = 20_000
-PROBES = 24
-"""Cells searched, at least, and of many one in `_ONE_IN`. At 100,000 vectors 24 of 1,024 find .998 of the nearest
-hundred; twice as many find .999 and take 1.6 times as long."""
-_ONE_IN = 64
 SHARED = 4
 """Queries from which on a second thread pays where each is a search of its own."""
 _TAIL = 1024
-_TRAIN_A_CELL = 48
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
-
-# below this many queries FAISS loops: always
-faiss.cvar.distance_compute_blas_threshold = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +43,7 @@ class DenseIndex:
     dim: int
     numbers: Fixed
     has: npt.NDArray[np.bool_]
-    main: Any  # an ExactIndex, a GpuIndex, FAISS's IVF, or None
+    main: Any  # an ExactIndex, a CellIndex, a GpuIndex, or None
     main_rows: Ints  # row of each id in `main`
     tail_rows: Ints
     device: str = "cpu"
@@ -127,8 +118,9 @@ class DenseIndex:
         return replace(self, main=built.main, main_rows=built.main_rows, tail_rows=tail)
 
     def search(self, queries: Floats, k: int, pool: Executor | None = None) -> Ints:
-        """int32[B, k']: rows for queries float32[B, dim], best first, -1 padded. Dead rows may be among them. With a
-        `pool`, one thread of it takes half of the IVF's searches: they are done without Python's lock."""
+        """int32[B, k']: rows for queries float32[B, dim] of any length, best first, -1 padded. Dead rows may be among
+        them. With a `pool`, one thread of it takes half of the queries of an inverted file, without Python's lock."""
+        queries = floats(directions(queries))  # similarities of both parts are told by one measure
         parts_rows, parts_sims = [], []
         if self.main is not None:
             n = min(k, len(self.main_rows))
@@ -149,7 +141,7 @@ class DenseIndex:
 
 
 def _build(numbers: Fixed, device: str) -> Any:
-    n, dim = numbers.shape
+    n = len(numbers)
     if n <= EXACT:
         return ExactIndex(numbers)
     if device == "cuda" and gpu.there():
@@ -157,16 +149,7 @@ def _build(numbers: Fixed, device: str) -> Any:
             return gpu.GpuIndex(numbers)
         except RuntimeError as error:
             goes_on(f"{n:,} vectors are searched on the processor", error)
-    cells = int(2 ** np.round(np.log2(4 * np.sqrt(n))))
-    # half precision: what a search costs is reading, and the order of near candidates is settled by their features
-    half = faiss.ScalarQuantizer.QT_fp16
-    ivf = faiss.IndexIVFScalarQuantizer(faiss.IndexFlatIP(dim), dim, cells, half, faiss.METRIC_INNER_PRODUCT, False)
-    vectors = floats(numbers)
-    ivf.cp.seed, ivf.cp.niter, ivf.cp.max_points_per_centroid = 1, 8, _TRAIN_A_CELL
-    ivf.train(vectors)
-    ivf.add(vectors)
-    ivf.nprobe = max(PROBES, cells // _ONE_IN)
-    return ivf
+    return CellIndex.of(numbers)
 
 
 def _search(index: Any, queries: Floats, k: int, pool: Executor | None) -> tuple[Floats, npt.NDArray[np.int64]]:

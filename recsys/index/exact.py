@@ -12,14 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from recsys.compiled import WHOLE, fills, kernel, reads
+from recsys.compiled import WHOLE, best, fills, kernel, reads
 from recsys.fixed import STEP, Fixed, Sums, directions, products
 
 TOGETHER = 4
 """Queries compared with a vector at once; a block is filled up with zeros."""
 _TILE = 128  # vectors that stay in the cache while all queries pass
 _MOST = 64  # queries whose similarities are kept at once
-_STEP_BITS = 10  # of similarity, to tell the best from the rest before they are sorted
 
 Floats = npt.NDArray[np.float32]
 Longs = npt.NDArray[np.int64]
@@ -32,17 +31,22 @@ class ExactIndex:
     vectors: Fixed
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Longs]:
-        """For float32[B, dim] (float32, int64)[B, k]: cosines with the query, if the vectors have length 1, and places
-        in `vectors` of the `k` nearest, at most all, best first."""
-        k = min(k, len(self.vectors))
-        sums, ids = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.int64)
-        for at in range(0, len(queries), _MOST):
-            _nearest(self.vectors, _padded(queries[at : at + _MOST]), sums[at : at + _MOST], ids[at : at + _MOST])
-        return sums * STEP, ids
+        """As `nearest_of`, for all of them."""
+        return nearest_of(self.vectors, queries, k)
+
+
+def nearest_of(vectors: Fixed, queries: Floats, k: int) -> tuple[Floats, Longs]:
+    """For float32[B, dim] (float32, int64)[B, k]: cosines with the query, if the vectors int16[n, dim] have length 1,
+    and places of the `k` nearest, at most all, best first."""
+    k = min(k, len(vectors))
+    sums, ids = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.int64)
+    for at in range(0, len(queries), _MOST):
+        _nearest(vectors, _padded(queries[at : at + _MOST]), sums[at : at + _MOST], ids[at : at + _MOST])
+    return sums * STEP, ids
 
 
 def similarities(vectors: Fixed, queries: Floats) -> Floats:
-    """float32[B, n]: the similarities of all of int16[n, dim] to float32[B, dim], as `ExactIndex.search` gives them."""
+    """float32[B, n]: the similarities of all of int16[n, dim] to float32[B, dim], as `nearest_of` gives them."""
     near = np.empty((-(-len(queries) // TOGETHER) * TOGETHER, len(vectors)), np.int32)
     _all(vectors, _padded(queries), near)
     return near[: len(queries)] * STEP
@@ -75,50 +79,10 @@ def _all(vectors: Fixed, queries: Fixed, near: Sums) -> None:
             _compare(vectors, start, end, queries, first, near)
 
 
-@kernel(reads("int32"), fills("int32"), fills("int64"))
-def _best(line: Sums, sums: Sums, ids: Longs) -> None:
-    """Fills `sums` and `ids` with the best of a line of similarities, in order: what is in the highest steps of
-    similarity is put into its step's places, step by step in order, and of the last step only as much as there is room
-    for."""
-    k = len(ids)
-    low, high = line[0], line[0]
-    for value in line:
-        low, high = min(low, value), max(high, value)
-    shift, wide = 0, np.int64(high) - np.int64(low)
-    while wide >> shift >> _STEP_BITS:
-        shift += 1
-    many, start = np.zeros(1 << _STEP_BITS, np.int32), np.empty(1 << _STEP_BITS, np.int32)
-    for value in line:
-        many[(np.int64(value) - low) >> shift] += 1
-    least, found = 1 << _STEP_BITS, 0
-    while found < k:
-        least -= 1
-        start[least] = found
-        found += many[least]
-        many[least] = 0  # from here on: how many are in their places
-    bottom = low + (least << shift)  # the lowest similarity of the last step
-    for place, value in enumerate(line):
-        if value < bottom:
-            continue
-        step = (np.int64(value) - low) >> shift
-        first = start[step]
-        at = first + many[step]
-        if at == k:  # no more room in the last step: its worst leaves
-            if sums[k - 1] >= value:
-                continue
-            at -= 1
-        else:
-            many[step] += 1
-        while at > first and sums[at - 1] < value:
-            sums[at], ids[at] = sums[at - 1], ids[at - 1]
-            at -= 1
-        sums[at], ids[at] = value, place
-
-
 @kernel(reads("int16", 2), reads("int16", 2), fills("int32", 2), fills("int64", 2))
 def _nearest(vectors: Fixed, queries: Fixed, sums: Sums, ids: Longs) -> None:
     """Fills lines of `sums` and `ids` for the queries, which are padded to a multiple of TOGETHER."""
     near = np.empty((len(queries), len(vectors)), np.int32)
     _all(vectors, queries, near)
     for line in range(len(ids)):
-        _best(near[line], sums[line], ids[line])
+        best(near[line], sums[line], ids[line])

@@ -9,23 +9,25 @@ from hypothesis import strategies as st
 from numba import types
 
 from recsys.compiled import fills, kernel, reads
-from recsys.fixed import SCALE, STEP, directions, fixed, floats, product, products
+from recsys.fixed import SCALE, STEP, directions, fixed, floats, product, products, trio
 
 LENGTHS = st.one_of(st.integers(1, 70), st.sampled_from([384, 512]))
 
 
 @kernel(reads("int16", 2), reads("int16", 2), fills("int32"), fills("int32", 2))
-def _multiplied(vectors, others, one, twelve):
-    one[0] = product(vectors, 1, others, 3)
+def _multiplied(vectors, others, few, twelve):
+    few[0] = product(vectors, 1, others, 3)
+    few[1], few[2], few[3] = trio(vectors, 0, 1, 2, others, 2)
     found = products(vectors, 0, 1, 2, others, 0, 1, 2, 3)
     for at in range(12):
         twelve[at % 3, at // 3] = found[at]
 
 
 def multiplied(vectors: np.ndarray, others: np.ndarray) -> tuple[int, np.ndarray]:
-    one, twelve = np.empty(1, np.int32), np.empty((3, 4), np.int32)
-    _multiplied(vectors, others, one, twelve)
-    return int(one[0]), twelve
+    few, twelve = np.empty(4, np.int32), np.empty((3, 4), np.int32)
+    _multiplied(vectors, others, few, twelve)
+    assert (few[1:] == twelve[:, 2]).all()
+    return int(few[0]), twelve
 
 
 @settings(max_examples=60)

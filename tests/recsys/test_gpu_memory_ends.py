@@ -18,6 +18,7 @@ from recsys.encoder import TextEncoder
 from recsys.features import CONTEXT, FEATURES
 from recsys.fixed import directions, floats
 from recsys.index import dense, gpu
+from recsys.index.cells import CellIndex
 from recsys.index.dense import DenseIndex
 from recsys.index.exact import ExactIndex
 from recsys.index.gpu import GpuIndex
@@ -101,7 +102,7 @@ def test_what_does_not_fit_there_is_searched_here(refuses: dict[str, Exception])
     refuses["add"] = ENDED
     with pytest.warns(MemoryEndedWarning, match="900 vectors are searched on the processor"):
         index = index_of(N)
-    assert type(index.main).__name__ == "IndexIVFScalarQuantizer"
+    assert isinstance(index.main, CellIndex)
     found = index.search(QUERIES, 20)
     assert np.mean([len(set(a) & set(b)) / 20 for a, b in zip(found, nearest(N, 20), strict=True)]) > 0.8
 
@@ -133,9 +134,9 @@ def test_more_neighbours_than_faiss_finds_there_are_no_failure(
 
 def test_a_faiss_without_a_gpu_searches_here(refuses: dict[str, Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
-    assert type(index_of(N).main).__name__ == "IndexIVFScalarQuantizer"
+    assert isinstance(index_of(N).main, CellIndex)
     monkeypatch.delattr(faiss, "get_num_gpus")  # as faiss-cpu is
-    assert type(index_of(N).main).__name__ == "IndexIVFScalarQuantizer"
+    assert isinstance(index_of(N).main, CellIndex)
 
 
 # --- models: on a device as of `tests.elsewhere` ----------------------------------------------------------------------

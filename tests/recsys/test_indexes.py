@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.fixed import STEP, directions, fixed
+from recsys.fixed import STEP, directions, fixed, floats
+from recsys.index import dense
+from recsys.index.cells import CellIndex
 from recsys.index.dense import DenseIndex
 from recsys.index.exact import ExactIndex
 from recsys.index.lexical import K1, MEAN_LENGTH, B, LexicalIndex, item_terms
@@ -96,13 +100,57 @@ def test_a_large_catalogue_is_searched_approximately_and_well():
     vectors = centres[RNG.integers(0, 300, 24_000)] + 0.35 * unit(24_000, 64)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     index = index_of(vectors.astype(np.float32), 24_000)
-    assert type(index.main).__name__ == "IndexIVFScalarQuantizer"
+    assert isinstance(index.main, CellIndex)
     queries = vectors[:200]
     exact = np.argsort(-(queries @ vectors.T), axis=1)[:, :100]
     found = index.search(queries, 100)
     recall = np.mean([len(set(a) & set(b)) / 100 for a, b in zip(exact, found, strict=True)])
-    assert recall > 0.9
+    assert recall > 0.97
     assert (index.search(queries[:1], 100)[0] == found[0]).all()
+
+
+@pytest.mark.parametrize("exact", [100, 10_000], ids=["approximate", "exact"])
+def test_how_long_a_query_is_changes_nothing(exact, monkeypatch):
+    """Also where the nearest are partly in the main part and partly in the tail."""
+    monkeypatch.setattr(dense, "EXACT", exact)
+    index, queries = index_of(unit(3000), 2500), unit(20)
+    found = index.search(queries, 50)
+    for length in (1e-3, 0.4, 7.0):
+        assert (index.search(queries * np.float32(length), 50) == found).all()
+    both = (found >= 2500).any(axis=1) & (found < 2500).any(axis=1)
+    assert both.all()
+    if exact < 3000:
+        sims = np.take_along_axis(queries @ index.vectors().T, found, 1)
+        assert (np.diff(sims, axis=1) < 1e-3).all(), "best first, whichever part it is from"
+
+
+@pytest.mark.parametrize("n", [101, 700, 3000])
+def test_an_inverted_file_that_looks_everywhere_finds_what_comparing_all_does(n):
+    vectors, queries = fixed(unit(n)), unit(30)
+    vectors[n // 2 :] = vectors[: n - n // 2]  # equally near
+    made = CellIndex.of(vectors)
+    assert made.starts[-1] == n
+    assert (np.sort(made.places) == np.arange(n)).all()
+    everywhere = replace(made, probes=len(made.centroids))
+    sims, ids = everywhere.search(queries, 60)
+    exact, _ = ExactIndex(vectors).search(queries, 60)
+    assert (sims == exact).all()
+    assert np.allclose(sims, np.take_along_axis(queries @ floats(vectors).T, ids, 1), atol=1e-4)
+    assert all(len(set(line)) == len(line) for line in ids.tolist())
+    again = CellIndex.of(vectors)
+    assert (again.vectors == made.vectors).all(), "the same each time"
+
+
+def test_an_inverted_file_says_where_its_cells_held_too_few():
+    made = replace(CellIndex.of(fixed(unit(300))), probes=1)
+    sims, ids = made.search(unit(9), 250)
+    assert ids.shape == sims.shape == (9, 250)
+    for line, near in zip(ids.tolist(), sims.tolist(), strict=True):
+        many = len([place for place in line if place >= 0])
+        assert 0 <= many < 250
+        assert line[many:] == [-1] * (250 - many)
+        assert near[many:] == [-np.inf] * (250 - many)
+        assert near[:many] == sorted(near[:many], reverse=True)
 
 
 def test_an_older_index_does_not_see_what_came_later():
