@@ -2,11 +2,11 @@
 
 In: float32 vectors. Out: int16, a component x as round(x * SCALE); kernels that multiply them. A product of whole
 numbers is the same to the last bit in whatever order it is added up, so it does not depend on the processor, nor on
-what else is computed beside it. They take half the memory of floats, and what a search or a slate's features cost is
+what else is computed beside it. Vectors take half the memory of floats, and what a search or a slate's features cost is
 for the most part reading vectors; a component is off by at most 1.5e-5, as much as in the float16 of the topic that
-vectors come from. (int8 would hide differences that decide which of two hundred candidates is the last.)
+vectors come from.
 
-The sums are int32: what two vectors of length 1 make is SCALE squared, a fourth of what overflows.
+The sums are int32: what two vectors of length 1 make is SCALE squared, half of what overflows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from recsys.compiled import FRACTION, dot, fills, kernel, reads
 SCALE = 32767
 STEP = np.float32(1 / SCALE**2)
 """The inner product of two vectors is that of their whole numbers times this."""
-
 LONGEST = np.float32(1.01)
 """What rounding to float16 makes of 1 stays as it is."""
 
