@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from recsys.encoder import content_hash, item_text, pack
-from recsys.index import dense
+from recsys.index import cells, dense
 from recsys.rank import prior_weights
 from recsys.world import World
 from schemas.items import Item
@@ -96,8 +96,8 @@ def live(kafka, namespace, tmp_path, monkeypatch, make):
     """A feed for which thirty items are a large catalogue, over changes of all kinds: of items, vectors and models."""
     monkeypatch.setattr(dense, "EXACT", 30)
     monkeypatch.setattr(dense, "_TAIL", 8)
-    monkeypatch.setattr(dense, "_TRAIN_A_CELL", 1)
-    monkeypatch.setattr(dense, "PROBES", 2)
+    monkeypatch.setattr(cells, "_TRAIN_A_CELL", 1)
+    monkeypatch.setattr(cells, "PROBES", 2)
     monkeypatch.setattr(worlds_module, "empty_world", lambda _: World.empty(DIM))
     settings = Settings(
         namespace=namespace, kafka_bootstrap_servers=kafka.bootstrap, kafka_partitions=3, data_dir=tmp_path,

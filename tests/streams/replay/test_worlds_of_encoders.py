@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from recsys.index import dense
+from recsys.index import cells, dense
 from schemas.items import Item
 from schemas.releases import Release
 from streams import encoders
@@ -29,8 +29,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thirty items are a large catalogue."""
     monkeypatch.setattr(dense, "EXACT", 30)
     monkeypatch.setattr(dense, "_TAIL", 8)
-    monkeypatch.setattr(dense, "_TRAIN_A_CELL", 1)
-    monkeypatch.setattr(dense, "PROBES", 1)
+    monkeypatch.setattr(cells, "_TRAIN_A_CELL", 1)
+    monkeypatch.setattr(cells, "PROBES", 1)
 
 
 Operation = tuple[str, int, int]
