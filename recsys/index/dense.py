@@ -141,14 +141,13 @@ class DenseIndex:
 
 
 def _build(numbers: Fixed, device: str) -> Any:
-    n = len(numbers)
-    if n <= EXACT:
+    if len(numbers) <= EXACT:
         return ExactIndex(numbers)
     if device == "cuda" and gpu.there():
         try:
             return gpu.GpuIndex(numbers)
         except RuntimeError as error:
-            goes_on(f"{n:,} vectors are searched on the processor", error)
+            goes_on(f"{len(numbers):,} vectors are searched on the processor", error)
     return CellIndex.of(numbers)
 
 

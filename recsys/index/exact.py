@@ -47,8 +47,9 @@ def nearest_of(vectors: Fixed, queries: Floats, k: int) -> tuple[Floats, Longs]:
 
 def similarities(vectors: Fixed, queries: Floats) -> Floats:
     """float32[B, n]: the similarities of all of int16[n, dim] to float32[B, dim], as `nearest_of` gives them."""
-    near = np.empty((-(-len(queries) // TOGETHER) * TOGETHER, len(vectors)), np.int32)
-    _all(vectors, _padded(queries), near)
+    padded = _padded(queries)
+    near = np.empty((len(padded), len(vectors)), np.int32)
+    _all(vectors, padded, near)
     return near[: len(queries)] * STEP
 
 
