@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -57,6 +58,7 @@ def parse_rfc3339(text: str) -> int:
     return (stamp - _EPOCH) // timedelta(milliseconds=1) + 1000 * leap + milliseconds
 
 
+@lru_cache(maxsize=64)  # the messages of a step share theirs
 def format_rfc3339(time_ms: int) -> str:
     """`2026-11-05T10:00:00.123Z`; years outside 1 to 9999 are moved to the nearest one that has a name."""
     stamp = _EPOCH + timedelta(milliseconds=min(max(time_ms, _EARLIEST), _LATEST))

@@ -6,8 +6,10 @@ code measures the worker and the bare hop, whose far side is `echo`: consume, pr
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from multiprocessing.synchronize import Event
 from typing import NamedTuple
 
@@ -23,6 +25,7 @@ from streams.settings import Settings
 SETTLE_S = 1.0  # sent at the same rate before the clock counts
 LAST_S = 10.0  # waited for the last answers
 TICK_S = 0.001  # librdkafka's shortest wait: asked for less it waits not at all, and asking costs a third of a core
+_TOGETHER = 256  # answers taken at once: those of a step arrive together
 _QUICK = {"fetch.wait.max.ms": 500, "fetch.min.bytes": 1, "queued.min.messages": 1000}
 
 
@@ -57,27 +60,33 @@ def paced(
 
     A record that is sent late, as the machine was busy, counts from when it was due: a stall is not forgiven.
     """
+    total = int(rate * (seconds + SETTLE_S))
+    records = list(islice(make, total))  # the clock shares its machine with what it measures: made beforehand
     out = producer(settings, linger_ms=0)
     reader = consumer(settings, f"{settings.namespace}.clock", extra=_QUICK)
+    due: dict[str, tuple[float, float]] = {}
+    caught: list[tuple[float, float, bytes]] = []
+    collected = gc.isenabled()
+    gc.disable()  # a collection of ours would be taken for a stall of theirs
     try:
         from_the_end(reader, back)
-        due: dict[str, tuple[float, float]] = {}
-        caught: list[tuple[float, float, bytes]] = []
         started, wall = time.perf_counter(), time.time()
-        total = int(rate * (seconds + SETTLE_S))
         at, end = 0, started + seconds + SETTLE_S + LAST_S
         while len(caught) < total and (now := time.perf_counter()) < end:
             while at < total and started + at / rate <= now:
-                one = next(make)
+                one = records[at]
                 due[one.mark] = (started + at / rate, wall + at / rate)
                 out.produce(there, one.value, one.key)
                 at += 1
             out.poll(0)
             left = started + at / rate - time.perf_counter() if at < total else 0.1
-            record = reader.poll(min(max(left, TICK_S), 0.1))
-            if record is not None and record.error() is None:
-                caught.append((time.perf_counter(), time.time(), record.value()))
+            if (first := reader.poll(min(max(left, TICK_S), 0.1))) is not None:
+                now, clock = time.perf_counter(), time.time()
+                came = [first, *reader.consume(_TOGETHER, timeout=0)]
+                caught += [(now, clock, one.value()) for one in came if one.error() is None]
     finally:
+        if collected:
+            gc.enable()
         reader.close()
     answers = []
     for steady, clock, value in caught:

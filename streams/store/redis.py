@@ -21,6 +21,7 @@ from redis.retry import Retry
 
 from streams.kafka.partition import partition_of
 from streams.store.contract import Answered, Asked, Entry, Fenced, Loaded, Position, Save, StoreAway, StoreError
+from streams.store.lines import Lines
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -72,6 +73,7 @@ class RedisStore:
         """`url`: redis://, rediss:// (TLS) or unix://, with user and password if need be. A cluster is recognised."""
         self._url, self._namespace, self._timeout_s = url, namespace, timeout_s
         self._client: Any = None
+        self._lines: Lines | None = None  # to a server that is no cluster
         self._load, self._save, self._confirm = map(_Script, ("load.lua", "save.lua", "confirm.lua"))
 
     @_translated
@@ -198,30 +200,32 @@ class RedisStore:
                 client.close()
                 self._client = redis.RedisCluster.from_url(self._url, **options)
             else:
-                self._client = client
+                self._lines, self._client = Lines(client.connection_pool), client
         return self._client
 
     def _run(self, script: _Script, keys: Sequence[str], words: Sequence[Any]) -> Any:
-        client = self._connected()
-        try:
-            return client.evalsha(script.sha, len(keys), *keys, *words)
-        except exceptions.NoScriptError:  # a new server, or another node of the cluster; from now on it knows it
-            return client.eval(script.text, len(keys), *keys, *words)
+        (answer,) = self._run_all(script, [(keys, words)])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _run_all(self, script: _Script, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
-        """For each (keys, arguments) the answer, or the exception that it came to. A cluster is asked call by call:
-        redis-py has no scripts in a cluster's pipeline."""
+        """For each (keys, arguments) the answer, or the exception that it came to. A cluster is asked call by call, as
+        its keys lie on several nodes."""
         client = self._connected()
-        if len(calls) == 1 or isinstance(client, redis.RedisCluster):
-            return [self._run(script, *call) for call in calls]
-        with client.pipeline(transaction=False) as pipe:
-            for keys, words in calls:
-                pipe.evalsha(script.sha, len(keys), *keys, *words)
-            answers: list[Any] = pipe.execute(raise_on_error=False)
+        if self._lines is None:
+            return [self._run_on_cluster(client, script, *call) for call in calls]
+        answers = self._lines.exchange([("EVALSHA", script.sha, len(keys), *keys, *words) for keys, words in calls])
         for at, (keys, words) in enumerate(calls):
-            if isinstance(answers[at], exceptions.NoScriptError):
+            if isinstance(answers[at], exceptions.NoScriptError):  # a new server; from now on it knows it
                 answers[at] = client.eval(script.text, len(keys), *keys, *words)
         return answers
+
+    def _run_on_cluster(self, client: Any, script: _Script, keys: Sequence[str], words: Sequence[Any]) -> Any:
+        try:
+            return client.evalsha(script.sha, len(keys), *keys, *words)
+        except exceptions.NoScriptError:  # a new node
+            return client.eval(script.text, len(keys), *keys, *words)
 
 
 class _Asked:

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+import uvloop
 
 from schemas.topics import TOPICS
 from streams.kafka.clients import KafkaUnreachable, consumer, producer
@@ -61,7 +62,8 @@ def run_core(settings: Settings, port: int, core: Core, problems: Callable[[], l
     if settings.redis_url is None:
         raise ValueError("There is no Redis to connect to: set HEADWATER_REDIS_URL, or start one with `headwater up`.")
     store = RedisStore(settings.redis_url.get_secret_value(), settings.namespace)
-    asyncio.run(_until_the_end(settings, port, core, store, problems))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_until_the_end(settings, port, core, store, problems))
 
 
 def leave(status: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
@@ -235,3 +236,31 @@ def test_the_store_works_on_after_a_restart_of_redis(redis_server, namespace):
     redis_server.restart()
     store.confirm_all({P: 2, P + 1: 1})
     assert [entry.payload for at in (P, P + 1) for entry in store.pending(at)] == [b"o"]
+
+
+@pytest.mark.services
+def test_connections_that_the_server_has_closed_are_made_anew_at_once(redis_server, namespace):
+    store = RedisStore(redis_server.url, namespace)
+    store.save(P, None, 1, {"ann": {"state": b"1"}}, [b"m1"])
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+        client.script_flush()
+    assert store.save(P, 1, 2, {"ann": {"state": b"2"}}, [b"m2"]) == 2
+    store.confirm(P, 1)
+    assert [entry.payload for entry in store.pending(P)] == [b"m2"]
+    store.close()
+
+
+@pytest.mark.services
+def test_threads_do_not_get_each_other_s_answers(redis_server, namespace):
+    store = RedisStore(redis_server.url, namespace)
+    for number in range(8):
+        store.save(number, None, 0, {f"u{number}": {"state": str(number).encode() * 5_000}})
+
+    def ask(number):
+        return [store.load(number, [f"u{number}"])[1] for _ in range(50)]
+
+    with ThreadPoolExecutor(8) as pool:
+        for number, found in enumerate(pool.map(ask, range(8))):
+            assert found == [{f"u{number}": {b"state": str(number).encode() * 5_000}}] * 50
+    store.close()
