@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from recsys.catalogue import Catalogue
 from recsys.dialogue.meaning import checker
-from schemas.constraints import Constraint
+from recsys.user import Condition
 
 REMEMBERED = 256
 _COMPARE = {"<=": np.less_equal, ">=": np.greater_equal, "==": np.equal}
@@ -28,7 +28,7 @@ class ConditionMasks:
     def __init__(self) -> None:
         self._checked: OrderedDict[tuple[str, str, str], Bools] = OrderedDict()
 
-    def allowed(self, catalogue: Catalogue, constraints: Sequence[Constraint]) -> Bools:
+    def allowed(self, catalogue: Catalogue, constraints: Sequence[Condition]) -> Bools:
         """bool[rows]: the rows that satisfy all of them."""
         mask = np.ones(catalogue.rows, bool)
         for constraint in constraints:
@@ -40,7 +40,7 @@ class ConditionMasks:
                 mask &= self._words(catalogue, constraint)
         return mask
 
-    def _words(self, catalogue: Catalogue, constraint: Constraint) -> Bools:
+    def _words(self, catalogue: Catalogue, constraint: Condition) -> Bools:
         key = (constraint.name, constraint.op, repr(constraint.value))
         known = self._checked.pop(key, None)
         done = 0 if known is None else len(known)
@@ -54,7 +54,7 @@ class ConditionMasks:
         return known[: catalogue.rows]
 
 
-def _price(catalogue: Catalogue, constraint: Constraint) -> Bools:
+def _price(catalogue: Catalogue, constraint: Condition) -> Bools:
     """A price in another currency than the named one, or no price at all, satisfies nothing."""
     with np.errstate(invalid="ignore"):
         mask: Bools = _COMPARE[constraint.op](catalogue.price, constraint.value)

@@ -16,9 +16,8 @@ from recsys.features import CONTEXT
 from recsys.fixed import Fixed
 from recsys.keys import item_keys
 from recsys.policy import Policy
-from recsys.user import KEY_MASK, User
+from recsys.user import KEY_MASK, Condition, User
 from recsys.world import World
-from schemas.constraints import Constraint
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
@@ -40,7 +39,7 @@ class Query:
     k: int = 10
     text: str | None = None  # what to look for
     said: str | None = None  # the same in the user's own words, for reasons; None: as `text`
-    constraints: tuple[Constraint, ...] = ()
+    constraints: tuple[Condition, ...] = ()
     exclude: Sequence[str] = ()
     candidates: Sequence[str] | None = None
     like_items: Sequence[str] = ()

@@ -162,7 +162,7 @@ def _slates(
             "trigger": {"event_id": query.event_id, "type": query.event_type, "ts": query.ts},
             "items": items,
             "reply": _reply(world, query, understood.get(query.source), offered[b]),
-            "constraints": [c.model_dump(exclude_none=True) for c in query.constraints],
+            "constraints": [c.shown() for c in query.constraints],
             "world": world.names,
             "arm": arm,
             "surface": query.surface,

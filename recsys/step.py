@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recsys.actions import code_weights, weigh
-from recsys.dialogue.conditions import Understanding, constraint_from_request, merge, values_of
+from recsys.dialogue.conditions import Understanding, condition_from_request, merge, values_of
 from recsys.dialogue.understand import understand
 from recsys.fold import (
     add_words,
@@ -35,9 +35,8 @@ from recsys.profile import write_profiles
 from recsys.query import Query
 from recsys.recommend import Slate, Timer, derived_id, recommend, untimed
 from recsys.text import language
-from recsys.user import User, is_repeat, remember
+from recsys.user import Condition, User, is_repeat, remember
 from recsys.world import World
-from schemas.constraints import Constraint
 from schemas.events import (
     Chat,
     Event,
@@ -244,7 +243,7 @@ def _interaction(batch: _Batch, user: User, event: Interaction, source: int) -> 
 def _request(batch: _Batch, user: User, event: Request, source: int) -> None:
     touch_session(user, event_seconds(event.ts), event.session_id, batch.gap_s)
     batch.stale.add(user.user_id)  # a profile is as of the last event: whatever moves that time writes it anew
-    own = [constraint_from_request(c) for c in event.constraints]
+    own = [condition_from_request(c) for c in event.constraints]
     batch.queue(
         Query(
             source, user.clone(), event.event_id, event.type, event.ts, k=event.k, text=event.query or None,
@@ -319,7 +318,7 @@ def _receipt(batch: _Batch, event: Forget | ProfileEdit, source: int, says: dict
     batch.messages.append(Message("receipts", event.user_id, receipt_id, "headwater.receipt", value, source))
 
 
-def _in_force(user: User, now_ms: int) -> tuple[Constraint, ...]:
+def _in_force(user: User, now_ms: int) -> tuple[Condition, ...]:
     return tuple(c for c in user.constraints if c.expires is None or c.expires > now_ms) if user.constraints else ()
 
 

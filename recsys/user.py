@@ -17,12 +17,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
 import msgspec
-
-from schemas.constraints import Constraint
 
 RECENT = 8
 """Interactions kept with their event ids."""
@@ -53,6 +51,7 @@ EPOCH_2000_S = 946_684_800
 HISTORY_STEP_S = 4 * 86_400
 CODEC_VERSION = 3
 _MARKS = 4 * DEDUPE  # bytes
+_MADE: Any = tuple.__new__  # a named tuple's own constructor takes twice as long
 _PACK, _UNPACK = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder().decode
 # what most users lack, by number
 _SHOWN, _WORDS, _TRAITS, _STATEMENTS, _CONSTRAINTS, _SESSION, _LANGUAGE, _RANKED, _OTHER = range(9)
@@ -74,13 +73,29 @@ class Statement(NamedTuple):
     text: str
 
 
+class Condition(NamedTuple):
+    """`name op value`: a condition on what may be offered, as `schemas.constraints.Constraint` has it. What comes from
+    outside was checked as one of those; a User is read back a million times and need not be checked again."""
+
+    name: str
+    op: Literal["<=", ">=", "==", "in", "not_in"]
+    value: float | str | list[str]
+    unit: str | None = None
+    event_id: str | None = None
+    expires: int | None = None
+
+    def shown(self) -> dict[str, Any]:
+        """As a record shows it: what there is of it."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+
 class Clock(NamedTuple):
     """A user's time, in seconds, that a next event may prove right; see `recsys.fold.touch_session`. `constraints`:
     what the present time has expired and this one has not."""
 
     last_s: int
     session_start_s: int
-    constraints: tuple[Constraint, ...] = ()
+    constraints: tuple[Condition, ...] = ()
 
 
 @dataclass(slots=True)
@@ -97,7 +112,7 @@ class User:
     traits: dict[str, Any] = field(default_factory=dict)
     traits_event: str | None = None
     statements: tuple[Statement, ...] = ()
-    constraints: tuple[Constraint, ...] = ()
+    constraints: tuple[Condition, ...] = ()
     language: str = "en"
     session_id: str | None = None
     session_start_s: int = 0
@@ -187,15 +202,8 @@ def _unpack_ids(packed: bytes) -> tuple[str, ...]:
     return tuple(ids)
 
 
-def _pack_constraints(constraints: Sequence[Constraint]) -> list[tuple[Any, ...]]:
-    return [(c.name, c.op, c.value, c.unit, c.event_id, c.expires) for c in constraints]
-
-
-def _unpack_constraints(packed: Sequence[Sequence[Any]]) -> tuple[Constraint, ...]:
-    return tuple(
-        Constraint(name=name, op=op, value=value, unit=unit, event_id=event_id, expires=expires)
-        for name, op, value, unit, event_id, expires in packed
-    )
+def _unpack_conditions(packed: Sequence[Sequence[Any]]) -> tuple[Condition, ...]:
+    return tuple([_MADE(Condition, one) for one in packed])
 
 
 def encode_user(user: User, stored: User | None = None) -> dict[str, bytes]:
@@ -212,7 +220,7 @@ def encode_user(user: User, stored: User | None = None) -> dict[str, bytes]:
     if user.statements:
         rare[_STATEMENTS] = user.statements
     if user.constraints:
-        rare[_CONSTRAINTS] = _pack_constraints(user.constraints)
+        rare[_CONSTRAINTS] = user.constraints
     if user.session_id is not None:
         rare[_SESSION] = user.session_id
     if user.language != "en":
@@ -221,7 +229,7 @@ def encode_user(user: User, stored: User | None = None) -> dict[str, bytes]:
         rare[_RANKED] = user.last_ranked_ms
     if (other := user.other_clock) is not None:
         times = (other.last_s, other.session_start_s)
-        rare[_OTHER] = (*times, _pack_constraints(other.constraints)) if other.constraints else times
+        rare[_OTHER] = (*times, other.constraints) if other.constraints else times
     state = (
         CODEC_VERSION, user.recent, _pack_ids(user.recent_ids), user.history, user.dedupe,
         user.session_start_s, user.last_s, rare,
@@ -249,29 +257,23 @@ def decode_user(user_id: str, fields: Mapping[bytes, bytes]) -> User:
             f"the state of a user was written in codec version {version}, this Headwater reads {CODEC_VERSION}: "
             "run the version that wrote it, or replay the events into an empty namespace"
         )
-    opened = fields.get(b"open")
-    user = User(
-        user_id,
-        recent=recent,
-        recent_ids=_unpack_ids(ids),
-        history=history,
-        dedupe=dedupe,
-        session_start_s=session_start_s,
-        last_s=last_s,
-        open=tuple(_UNPACK(opened)) if opened else (),
-        profile=fields.get(b"profile", b"").decode(),
-    )
+    user = User(user_id, recent, _unpack_ids(ids), history, dedupe)
+    user.session_start_s, user.last_s = session_start_s, last_s
+    if opened := fields.get(b"open"):
+        user.open = tuple(_UNPACK(opened))
+    if profile := fields.get(b"profile"):
+        user.profile = profile.decode()
     for what, held in rare.items():  # most users lack most of it
         if what == _SHOWN:
             user.shown = held
         elif what == _WORDS:
-            user.words = tuple([Words(*one) for one in held])
+            user.words = tuple([_MADE(Words, one) for one in held])
         elif what == _TRAITS:
             user.traits, user.traits_event = held
         elif what == _STATEMENTS:
             user.statements = tuple([Statement(*one) for one in held])
         elif what == _CONSTRAINTS:
-            user.constraints = _unpack_constraints(held)
+            user.constraints = _unpack_conditions(held)
         elif what == _SESSION:
             user.session_id = held
         elif what == _LANGUAGE:
@@ -279,5 +281,5 @@ def decode_user(user_id: str, fields: Mapping[bytes, bytes]) -> User:
         elif what == _RANKED:
             user.last_ranked_ms = held
         elif what == _OTHER:
-            user.other_clock = Clock(held[0], held[1], _unpack_constraints(held[2]) if len(held) > 2 else ())
+            user.other_clock = Clock(held[0], held[1], _unpack_conditions(held[2]) if len(held) > 2 else ())
     return user

@@ -16,13 +16,14 @@ from recsys.dialogue import naming
 from recsys.dialogue.meaning import checker, satisfies, satisfies_all
 from recsys.dialogue.phrases import GRAMMAR, Kind
 from recsys.dialogue.tokens import key, tokenise
+from recsys.user import Condition
 from schemas.constraints import Constraint
 
 __all__ = [
     "MAX_IN_FORCE",
     "Understanding",
     "checker",
-    "constraint_from_request",
+    "condition_from_request",
     "contradiction",
     "currency",
     "merge",
@@ -54,8 +55,8 @@ class Understanding:
     said; `is_request`: it asks for things, rather than tells or thanks.
     """
 
-    constraints: tuple[Constraint, ...] = ()
-    retracted: tuple[Constraint, ...] = ()
+    constraints: tuple[Condition, ...] = ()
+    retracted: tuple[Condition, ...] = ()
     query: str = ""
     negated_terms: tuple[str, ...] = ()
     language: str = "en"
@@ -65,9 +66,9 @@ class Understanding:
 # -- which are in force -------------------------------------------------------------------------------------
 
 
-def merge(in_force: Sequence[Constraint], understanding: Understanding, now_ms: int) -> tuple[Constraint, ...]:
+def merge(in_force: Sequence[Condition], understanding: Understanding, now_ms: int) -> tuple[Condition, ...]:
     """The conditions in force after a message: without the expired and the retracted, the newer one winning."""
-    kept: list[Constraint] = [c for c in in_force if not _expired(c, now_ms)]
+    kept: list[Condition] = [c for c in in_force if not _expired(c, now_ms)]
     for retracted in understanding.retracted:
         kept = [left for c in kept if (left := _without(c, retracted)) is not None]
     new = [c for c in understanding.constraints if not _expired(c, now_ms)]
@@ -82,7 +83,7 @@ def merge(in_force: Sequence[Constraint], understanding: Understanding, now_ms: 
     return tuple(merged[-MAX_IN_FORCE:])
 
 
-def contradiction(one: Constraint, other: Constraint) -> bool:
+def contradiction(one: Condition, other: Condition) -> bool:
     """Whether no item at all can satisfy both: a floor above a ceiling, or one thing both asked and refused."""
     if one.name != other.name:
         return False
@@ -98,11 +99,11 @@ def contradiction(one: Constraint, other: Constraint) -> bool:
     return ops == {"=="} and _value_keys(one) != _value_keys(other) and one.name not in ("category", "word")
 
 
-def _expired(constraint: Constraint, now_ms: int) -> bool:
+def _expired(constraint: Condition, now_ms: int) -> bool:
     return constraint.expires is not None and constraint.expires <= now_ms
 
 
-def values_of(constraint: Constraint) -> list[str]:
+def values_of(constraint: Condition) -> list[str]:
     """The values of a condition as strings, one or many."""
     value = constraint.value
     if isinstance(value, list):
@@ -114,7 +115,7 @@ def _number_text(value: float) -> str:
     return str(int(value)) if value.is_integer() else str(value)
 
 
-def _value_keys(constraint: Constraint) -> frozenset[str]:
+def _value_keys(constraint: Condition) -> frozenset[str]:
     return frozenset(value_key(constraint.name, value) for value in values_of(constraint))
 
 
@@ -128,7 +129,7 @@ def value_key(name: str, value: str) -> str:
     return "#" + entry.name if entry else key(value) or value.casefold()
 
 
-def overlap(constraint: Constraint, values: Iterable[str]) -> Constraint | None:
+def overlap(constraint: Condition, values: Iterable[str]) -> Condition | None:
     """The part of a condition that is about `values`: it with only those of its values, or None."""
     if constraint.op in ("<=", ">="):
         return None
@@ -139,15 +140,15 @@ def overlap(constraint: Constraint, values: Iterable[str]) -> Constraint | None:
     return constraint if len(shared) == len(values_of(constraint)) else _with(constraint, shared)
 
 
-def _with(constraint: Constraint, values: list[str]) -> Constraint:
+def _with(constraint: Condition, values: list[str]) -> Condition:
     if constraint.op == "not_in":
-        return constraint.model_copy(update={"value": values})
+        return constraint._replace(value=values)
     if len(values) == 1:
-        return constraint.model_copy(update={"op": "==", "value": values[0]})
-    return constraint.model_copy(update={"op": "in", "value": values})
+        return constraint._replace(op="==", value=values[0])
+    return constraint._replace(op="in", value=values)
 
 
-def _less(constraint: Constraint, keys: frozenset[str]) -> Constraint | None:
+def _less(constraint: Condition, keys: frozenset[str]) -> Condition | None:
     """The condition without the values of these keys; None where none is left."""
     values = values_of(constraint)
     left = [value for value in values if value_key(constraint.name, value) not in keys]
@@ -156,7 +157,7 @@ def _less(constraint: Constraint, keys: frozenset[str]) -> Constraint | None:
     return _with(constraint, left) if left else None
 
 
-def _without(constraint: Constraint, retracted: Constraint) -> Constraint | None:
+def _without(constraint: Condition, retracted: Condition) -> Condition | None:
     if constraint.name != retracted.name or _asks(constraint) != _asks(retracted):
         return constraint
     if constraint.op in ("<=", ">=") or retracted.op in ("<=", ">="):
@@ -164,11 +165,11 @@ def _without(constraint: Constraint, retracted: Constraint) -> Constraint | None
     return _less(constraint, _value_keys(retracted))
 
 
-def _asks(constraint: Constraint) -> bool:
+def _asks(constraint: Condition) -> bool:
     return constraint.op != "not_in"
 
 
-def _after(old: Constraint, new: Constraint) -> Constraint | None:
+def _after(old: Condition, new: Condition) -> Condition | None:
     """What is left of an older condition once a newer one holds."""
     if old.name != new.name:
         # "No leather", later "a leather jacket": the thing asked for may be named again.
@@ -185,24 +186,21 @@ def _after(old: Constraint, new: Constraint) -> Constraint | None:
     return None if _asks(old) else _less(old, _value_keys(new))
 
 
-def constraint_from_request(constraint: Constraint) -> Constraint:
+def condition_from_request(constraint: Constraint) -> Condition:
     """A request's condition in the form that the rest of the house uses; nothing is dropped or loosened.
 
     Names in either language and spelling, currencies by any name, a lone `in` as `==`. A condition that cannot
     be met (a price of "cheap") stays as it is, and no item satisfies it.
     """
-    name = _CANONICAL_NAME.get(constraint.name.strip().lower(), constraint.name.strip())
-    update: dict[str, Any] = {"name": name} if name and name != constraint.name else {}
-    value, op = constraint.value, constraint.op
-    if op == "in" and isinstance(value, list) and len(value) == 1:
-        update |= {"op": "==", "value": value[0]}
+    name = _CANONICAL_NAME.get(constraint.name.strip().lower(), constraint.name.strip()) or constraint.name
+    value, op, unit = constraint.value, constraint.op, constraint.unit
     if name == "word" and op in ("==", "in") and isinstance(value, str):
-        update |= {"op": "in", "value": [value]}
-    if constraint.unit is not None:
-        unit = currency(constraint.unit)
-        if unit != constraint.unit:
-            update["unit"] = unit
-    return constraint.model_copy(update=update) if update else constraint
+        op, value = "in", [value]
+    elif op == "in" and isinstance(value, list) and len(value) == 1:
+        op, value = "==", value[0]
+    if unit is not None:
+        unit = currency(unit)
+    return Condition(name, op, value, unit, constraint.event_id, constraint.expires)
 
 
 @lru_cache(maxsize=1024)

@@ -26,23 +26,23 @@ from recsys.dialogue import naming
 from recsys.dialogue.shop_words import ATTRIBUTES
 from recsys.dialogue.tokens import folded, is_han, key, key_tokens
 from recsys.text import surfaces
-from schemas.constraints import Constraint
+from recsys.user import Condition
 from schemas.items import Item
 
 Check = Callable[[Item], bool]
 
 
-def satisfies(item: Item, constraint: Constraint) -> bool:
+def satisfies(item: Item, constraint: Condition) -> bool:
     """Whether an item meets a condition."""
     return checker(constraint)(item)
 
 
-def satisfies_all(item: Item, constraints: Iterable[Constraint]) -> bool:
+def satisfies_all(item: Item, constraints: Iterable[Condition]) -> bool:
     """Whether an item meets every one of the conditions."""
     return all(satisfies(item, constraint) for constraint in constraints)
 
 
-def checker(constraint: Constraint) -> Check:
+def checker(constraint: Condition) -> Check:
     """The condition as a function of an item. It remembers per value, so make a new one for each catalogue."""
     name, op, value = constraint.name, constraint.op, constraint.value
     values = value if isinstance(value, list) else [str(value)]
@@ -67,7 +67,7 @@ def _nothing(_: Item) -> bool:
     return False
 
 
-def _price(constraint: Constraint) -> Check:
+def _price(constraint: Condition) -> Check:
     op, unit, value = constraint.op, constraint.unit, constraint.value
     amounts = {n for v in (value if isinstance(value, list) else [value]) if (n := _as_number(v)) is not None}
     limit = value if isinstance(value, (int, float)) else None

@@ -13,7 +13,7 @@ from recsys.dialogue import naming
 from recsys.dialogue.conditions import value_key, values_of
 from recsys.dialogue.shop_words import ATTRIBUTES, BRANDS, COLOURS, Entry
 from recsys.dialogue.tokens import is_han, key
-from schemas.constraints import Constraint
+from recsys.user import Condition
 
 MAX_TITLES = 3
 MAX_TITLE = 80  # characters of a title, and of the user's words
@@ -56,10 +56,10 @@ _MONEY = {
 
 def reply(
     language: str,
-    understood: Sequence[Constraint],
-    in_force: Sequence[Constraint],
+    understood: Sequence[Condition],
+    in_force: Sequence[Condition],
     titles: Sequence[str],
-    retracted: Sequence[Constraint] = (),
+    retracted: Sequence[Condition] = (),
     query: str = "",
 ) -> str:
     """A short reply in `language` ("en" or "zh"). `titles` are those offered, best first; at most three are named."""
@@ -94,7 +94,7 @@ def _offer(titles: list[str], wish: str, chinese: bool) -> str:
     return f"{about} would suggest {offered}. {'Does one of them fit?' if len(titles) > 1 else 'Does it fit?'}"
 
 
-def _nothing(in_force: Sequence[Constraint], wish: str, language: str) -> str:
+def _nothing(in_force: Sequence[Condition], wish: str, language: str) -> str:
     chinese = language == "zh"
     loose = loosest(in_force)
     if loose is not None:
@@ -110,7 +110,7 @@ def _nothing(in_force: Sequence[Constraint], wish: str, language: str) -> str:
 # -- conditions in words ------------------------------------------------------------------------------------
 
 
-def in_words(constraints: Sequence[Constraint], language: str) -> list[str]:
+def in_words(constraints: Sequence[Condition], language: str) -> list[str]:
     """Each condition as a short phrase, a floor and a ceiling as one, the noun first; at most eight."""
     chinese = language == "zh"
     phrases: list[str] = []
@@ -131,7 +131,7 @@ def in_words(constraints: Sequence[Constraint], language: str) -> list[str]:
     return list(dict.fromkeys(phrases))[:MAX_CONDITIONS]
 
 
-def _all_said(constraint: Constraint, said: set[str]) -> bool:
+def _all_said(constraint: Condition, said: set[str]) -> bool:
     values = values_of(constraint)
     return constraint.op == "not_in" and all(value_key("word", value) in said for value in values)
 
@@ -145,13 +145,13 @@ _PHRASES: dict[str, tuple[str, str, str, str]] = {
 }
 
 
-def _noun_first(constraint: Constraint) -> tuple[bool, int]:
+def _noun_first(constraint: Condition) -> tuple[bool, int]:
     order = ("category", "colour", "brand")
     asked = constraint.op != "not_in"
     return not asked, order.index(constraint.name) if constraint.name in order else len(order)
 
 
-def _phrase(constraint: Constraint, either: str, chinese: bool) -> str:
+def _phrase(constraint: Condition, either: str, chinese: bool) -> str:
     refused = constraint.op == "not_in"
     forms = _PHRASES.get(constraint.name)
     if forms is not None:
@@ -164,7 +164,7 @@ def _phrase(constraint: Constraint, either: str, chinese: bool) -> str:
     return f"{name}{verb}{either}"
 
 
-def _prices(prices: Sequence[Constraint], chinese: bool) -> list[str]:
+def _prices(prices: Sequence[Condition], chinese: bool) -> list[str]:
     floors = [c for c in prices if c.op == ">="]
     ceilings = [c for c in prices if c.op == "<="]
     if len(floors) == 1 and len(ceilings) == 1 and floors[0].unit == ceilings[0].unit:
@@ -177,14 +177,14 @@ def _prices(prices: Sequence[Constraint], chinese: bool) -> list[str]:
     return [words.get(c.op, ("priced {}", "价格为{}"))[chinese].format(_money(c, chinese)) for c in prices]
 
 
-def _number(constraint: Constraint) -> str:
+def _number(constraint: Condition) -> str:
     value = constraint.value
     if not isinstance(value, float):
         return _shortened("/".join(value.strip() for value in values_of(constraint)))
     return f"{value:,.0f}" if value.is_integer() else f"{value:,.2f}"
 
 
-def _money(constraint: Constraint, chinese: bool) -> str:
+def _money(constraint: Condition, chinese: bool) -> str:
     number = _number(constraint)
     if constraint.unit is None:
         return number
@@ -192,7 +192,7 @@ def _money(constraint: Constraint, chinese: bool) -> str:
     return money[chinese].format(number) if money else f"{number} {constraint.unit}"
 
 
-def _distinct(constraint: Constraint, language: str) -> list[str]:
+def _distinct(constraint: Condition, language: str) -> list[str]:
     """One value for each thing: of "leather" and 皮革 the one in the user's language."""
     chosen: dict[str, str] = {}
     for value in values_of(constraint):
@@ -268,14 +268,14 @@ def _attribute_name(name: str, chinese: bool) -> str:
 # -- what could give way ------------------------------------------------------------------------------------
 
 
-def loosest(in_force: Sequence[Constraint]) -> Constraint | None:
+def loosest(in_force: Sequence[Condition]) -> Condition | None:
     """The condition that is the easiest to give up: price before looks before the thing itself; newest first."""
     order = {"price": 0, "colour": 2, "brand": 3, "word": 4, "category": 5}
     sayable = [c for c in reversed(in_force) if any(value.strip() for value in values_of(c))]
     return min(sayable, key=lambda c: order.get(c.name, 1), default=None)
 
 
-def _loosened(constraint: Constraint, language: str) -> str:
+def _loosened(constraint: Condition, language: str) -> str:
     chinese = language == "zh"
     name, op = constraint.name, constraint.op
     values = [_value(name, value, language, op == "not_in") for value in _distinct(constraint, language)]
@@ -296,7 +296,7 @@ def _loosened(constraint: Constraint, language: str) -> str:
     return f"Would another {aspect} be all right?"
 
 
-def _replaced(constraint: Constraint, understood: Sequence[Constraint]) -> bool:
+def _replaced(constraint: Condition, understood: Sequence[Condition]) -> bool:
     return any(c.name == constraint.name and c.op == constraint.op for c in understood)
 
 

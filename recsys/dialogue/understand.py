@@ -22,7 +22,7 @@ from recsys.dialogue.reading import read
 from recsys.dialogue.tokens import MAX_CHARACTERS, tokenise
 from recsys.dialogue.vocabulary import Vocabulary
 from recsys.text import language
-from schemas.constraints import Constraint
+from recsys.user import Condition
 
 
 def understand(
@@ -31,7 +31,7 @@ def understand(
     *,
     event_id: str | None,
     expires: int | None,
-    in_force: Sequence[Constraint] = (),
+    in_force: Sequence[Condition] = (),
 ) -> Understanding:
     """What a message asks for. Never raises; reads the first 2,000 characters.
 

@@ -17,7 +17,7 @@ from recsys.dialogue.conditions import overlap, value_key
 from recsys.dialogue.shop_words import BRANDS, MATERIALS, PEOPLE
 from recsys.dialogue.tokens import contains, is_han, joined, key
 from recsys.dialogue.vocabulary import Meaning, Vocabulary
-from schemas.constraints import Constraint
+from recsys.user import Condition
 
 MAX_TERM_WORDS = 3  # of a refused phrase that the vocabulary does not know
 MAX_TERM_CHARACTERS = 6  # the same in Chinese
@@ -81,17 +81,17 @@ class Wishes:
         vocabulary: Vocabulary,
         event_id: str | None,
         expires: int | None,
-        in_force: Sequence[Constraint],
-    ) -> tuple[tuple[Constraint, ...], tuple[Constraint, ...], str]:
+        in_force: Sequence[Condition],
+    ) -> tuple[tuple[Condition, ...], tuple[Condition, ...], str]:
         """New conditions, those of `in_force` taken back, and the query."""
-        made: list[Constraint] = []
+        made: list[Condition] = []
         known: set[tuple[object, ...]] = set()
 
         def make(name: str, op: Operator, value: float | str | list[str], unit: str | None = None) -> None:
             own = (name, op, tuple(value) if isinstance(value, list) else value, unit)
             if own not in known and len(made) < MAX_NEW:
                 known.add(own)
-                made.append(Constraint(name=name, op=op, value=value, unit=unit, event_id=event_id, expires=expires))
+                made.append(Condition(name, op, value, unit, event_id, expires))
 
         def ask(name: str, values: list[str]) -> None:
             if values:
@@ -180,7 +180,7 @@ class Wishes:
                 self.query.append(place)
 
     def _with_those_in_force(
-        self, name: str, group: list[str], in_force: Sequence[Constraint], withdrawn: list[Meaning]
+        self, name: str, group: list[str], in_force: Sequence[Condition], withdrawn: list[Meaning]
     ) -> list[str]:
         """ "Blue is fine too" adds to the colours asked for; where none is, it only takes back a refusal."""
         adds = {p.adds for p in self.phrases if any(m.facet == name for m in p.meanings)} - {""}
@@ -216,8 +216,8 @@ class Wishes:
     # -- what is taken back ---------------------------------------------------------------------------------
 
     def _retracted(
-        self, in_force: Sequence[Constraint], withdrawn: list[Meaning], query: str, made: bool
-    ) -> tuple[Constraint, ...]:
+        self, in_force: Sequence[Condition], withdrawn: list[Meaning], query: str, made: bool
+    ) -> tuple[Condition, ...]:
         if not in_force:
             return ()
         if self.reset:
@@ -225,7 +225,7 @@ class Wishes:
         query_key = key(query)
         aspects = set(self.free_aspects) | set(self.withdrawn_aspects)
         widened = [meaning for meaning in self.not_only if meaning.facet != "word"]
-        taken: list[Constraint] = []
+        taken: list[Condition] = []
         for constraint in in_force:
             if constraint.name in aspects:
                 taken.append(constraint)

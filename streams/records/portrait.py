@@ -26,7 +26,7 @@ def portrait(user_id: str, fields: Mapping[bytes, bytes]) -> dict[str, Any]:
         "session": {"id": user.session_id, "since": _time(user.session_start_s)},
         "last_event": _time(user.last_s),
         "traits": user.traits,
-        "conditions": [one.model_dump(exclude_none=True) for one in user.constraints],
+        "conditions": [one.shown() for one in user.constraints],
         "statements": [one._asdict() for one in user.statements],
         "recent": [
             {"event_id": event_id, "action": _action(packed), "at": _time(seconds), "weight": round(weight, 3)}

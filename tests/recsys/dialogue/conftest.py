@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from recsys.dialogue.vocabulary import Vocabulary
-from schemas.constraints import Constraint
+from recsys.user import Condition
 
 CATEGORIES = {
     ("Clothing", "Dresses"): 50,
@@ -47,7 +47,7 @@ def vocabulary() -> Vocabulary:
     return Vocabulary.build(CATEGORIES, BRANDS, ATTRIBUTES, NUMBERS)
 
 
-def _line(constraint: Constraint) -> str:
+def _line(constraint: Condition) -> str:
     sign = {"==": "=", "in": "=", "not_in": "!="}.get(constraint.op, constraint.op)
     value = constraint.value
     if isinstance(value, float):
@@ -61,6 +61,6 @@ def _line(constraint: Constraint) -> str:
 
 
 @pytest.fixture(scope="session")
-def lines() -> Callable[[Iterable[Constraint]], list[str]]:
+def lines() -> Callable[[Iterable[Condition]], list[str]]:
     """Conditions as sorted lines like `price<=500 CNY`, `colour=red|blue`, `brand!=Nike`."""
     return lambda constraints: sorted(_line(constraint) for constraint in constraints)

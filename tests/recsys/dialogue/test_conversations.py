@@ -4,7 +4,7 @@ import pytest
 
 from recsys.dialogue.conditions import MAX_IN_FORCE, Understanding, contradiction, merge
 from recsys.dialogue.understand import understand
-from schemas.constraints import Constraint
+from recsys.user import Condition
 
 HOUR = 3_600_000
 
@@ -116,7 +116,7 @@ def test_expired_conditions_fall_away(vocabulary):
 
 
 def test_only_the_newest_conditions_are_kept():
-    many = tuple(Constraint(name=f"size{at}", op="==", value="M") for at in range(20))
+    many = tuple(Condition(name=f"size{at}", op="==", value="M") for at in range(20))
     kept = merge((), Understanding(constraints=many), now_ms=0)
     assert kept == many[-MAX_IN_FORCE:]
 
@@ -135,7 +135,7 @@ def test_only_the_newest_conditions_are_kept():
 def test_of_two_that_contradict_the_newer_wins(older, newer):
     def make(parts):
         name, op, value, unit = parts
-        return Constraint(name=name, op=op, value=value, unit=unit)
+        return Condition(name=name, op=op, value=value, unit=unit)
 
     assert contradiction(make(older), make(newer))
     in_force = merge((make(older),), Understanding(constraints=(make(newer),)), now_ms=0)

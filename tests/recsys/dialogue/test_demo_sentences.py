@@ -210,7 +210,7 @@ def test_nearly_all_that_simulated_shoppers_say_is_read_as_it_was_meant(records,
     def allowed(conditions):
         mask = np.ones(len(items), bool)
         for condition in conditions:
-            name = condition.model_dump_json(exclude={"event_id"})
+            name = repr(condition._replace(event_id=None))
             if name not in met:
                 meets = checker(condition)
                 met[name] = np.array([meets(item) for item in items])

@@ -8,6 +8,7 @@ from recsys.dialogue.meaning import satisfies
 from recsys.dialogue.understand import understand
 from recsys.dialogue.vocabulary import Vocabulary
 from recsys.text import terms
+from recsys.user import Condition
 from schemas.constraints import Constraint
 from schemas.items import Item
 
@@ -123,10 +124,12 @@ WORDS = st.lists(st.sampled_from(PIECES.split()), max_size=14)
 @example("一" * 500)
 @settings(max_examples=500)
 def test_no_text_raises_and_all_conditions_are_valid(text):
-    in_force = (Constraint(name="colour", op="==", value="red", event_id="a"),)
+    in_force = (Condition(name="colour", op="==", value="red", event_id="a"),)
     said = understand(text, SHOP, event_id="e", expires=5, in_force=in_force)
     for constraint in said.constraints:
-        Constraint.model_validate(constraint.model_dump())
+        checked = Constraint.model_validate(constraint._asdict())
+        assert type(checked.value) is type(constraint.value)
+        assert Condition(**checked.model_dump()) == constraint
     assert "  " not in said.query
     terms(text)
 
@@ -140,14 +143,14 @@ def test_understanding_is_a_function_of_its_arguments(text):
 
 
 constraints = st.builds(
-    Constraint,
+    Condition,
     name=st.sampled_from(["price", "memory"]),
     op=st.sampled_from(["<=", ">="]),
     value=st.sampled_from([1.0, 5.0, 9.0]),
     unit=st.sampled_from([None, "CNY", "USD"]),
     expires=st.sampled_from([None, 10, 30]),
 ) | st.builds(
-    Constraint,
+    Condition,
     name=st.sampled_from(["colour", "brand", "category", "word"]),
     op=st.sampled_from(["in", "not_in"]),
     value=st.lists(st.sampled_from(["red", "红色", "blue", "dress", "Nike"]), min_size=1, max_size=3, unique=True),
@@ -204,5 +207,5 @@ items = st.builds(
 def test_what_is_refused_is_never_also_granted(item, constraint):
     met = satisfies(item, constraint)
     if constraint.op == "in":
-        refused = Constraint(name=constraint.name, op="not_in", value=constraint.value)
+        refused = Condition(name=constraint.name, op="not_in", value=constraint.value)
         assert not (met and satisfies(item, refused))

@@ -2,8 +2,9 @@
 
 import pytest
 
-from recsys.dialogue.conditions import constraint_from_request
+from recsys.dialogue.conditions import condition_from_request
 from recsys.dialogue.meaning import checker, satisfies
+from recsys.user import Condition
 from schemas.constraints import Constraint
 from schemas.items import Item
 
@@ -15,7 +16,7 @@ def item(**fields):
 def condition(line, unit=None):
     name, op, value = line.split(" ", 2)
     typed = float(value) if op in ("<=", ">=") else value.split("|") if op in ("in", "not_in") else value
-    return Constraint(name=name, op=op, value=typed, unit=unit)
+    return Condition(name=name, op=op, value=typed, unit=unit)
 
 
 YUAN = {"amount": 500, "currency": "CNY"}
@@ -130,10 +131,10 @@ def test_a_checker_gives_each_item_its_own_answer():
     ],
 )
 def test_a_requests_condition_is_put_in_the_houses_form(given, wanted):
-    made = constraint_from_request(Constraint(**given)).model_dump()
+    made = condition_from_request(Constraint(**given))._asdict()
     assert {name: made[name] for name in wanted} == wanted
 
 
 def test_putting_in_form_twice_changes_nothing_more():
-    once = constraint_from_request(Constraint(name="Color", op="in", value=["red"], unit="yuan"))
-    assert constraint_from_request(once) == once
+    once = condition_from_request(Constraint(name="Color", op="in", value=["red"], unit="yuan"))
+    assert condition_from_request(Constraint(**once._asdict())) == once

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from recsys.dialogue.conditions import merge
 from recsys.dialogue.reply import in_words, loosest, reply
 from recsys.dialogue.understand import understand
-from schemas.constraints import Constraint
+from recsys.user import Condition
 
 
 def say(vocabulary, *texts, titles=("Summer Dress", "Silk Gown")):
@@ -79,8 +79,8 @@ def test_with_neither_items_nor_conditions_it_asks_for_other_words(vocabulary):
 
 
 def test_the_price_gives_way_first():
-    price = Constraint(name="price", op="<=", value=5.0)
-    colour = Constraint(name="colour", op="==", value="red")
+    price = Condition(name="price", op="<=", value=5.0)
+    colour = Condition(name="colour", op="==", value="red")
     assert loosest([price, colour]) == price
     assert loosest([]) is None
 
@@ -88,12 +88,12 @@ def test_the_price_gives_way_first():
 @pytest.mark.parametrize(
     ("constraint", "english", "chinese"),
     [
-        (Constraint(name="brand", op="not_in", value=["Nike"]), "not by Nike", "不要Nike"),
-        (Constraint(name="colour", op="in", value=["red", "navy"]), "in red or navy", "红色或藏青色"),
-        (Constraint(name="category", op="not_in", value=["Games"]), "no games", "不要游戏"),
-        (Constraint(name="word", op="not_in", value=["leather", "皮革"]), "without leather", "不含皮革"),
-        (Constraint(name="memory", op=">=", value=16.0), "memory at least 16", "内存不低于16"),
-        (Constraint(name="category", op="==", value="Home & Kitchen"), "“Home & Kitchen”", "“Home & Kitchen”"),
+        (Condition(name="brand", op="not_in", value=["Nike"]), "not by Nike", "不要Nike"),
+        (Condition(name="colour", op="in", value=["red", "navy"]), "in red or navy", "红色或藏青色"),
+        (Condition(name="category", op="not_in", value=["Games"]), "no games", "不要游戏"),
+        (Condition(name="word", op="not_in", value=["leather", "皮革"]), "without leather", "不含皮革"),
+        (Condition(name="memory", op=">=", value=16.0), "memory at least 16", "内存不低于16"),
+        (Condition(name="category", op="==", value="Home & Kitchen"), "“Home & Kitchen”", "“Home & Kitchen”"),
     ],
 )
 def test_conditions_in_words(constraint, english, chinese):
@@ -105,12 +105,12 @@ _UNTIDY = re.compile(r"[:：,，]\s*[.。]|“”|\[\]|None")
 # What a user wrote may look untidy itself.
 _tidy = st.text(max_size=30).filter(lambda text: not re.search(r"[:：,，.。“”\[\]]|None", text))
 constraints = st.builds(
-    Constraint,
+    Condition,
     name=st.sampled_from(["price", "colour", "brand", "category", "word", "size"]),
     op=st.just("not_in"),
     value=st.lists(_tidy, max_size=3),
 ) | st.builds(
-    Constraint,
+    Condition,
     name=st.sampled_from(["price", "memory"]),
     op=st.sampled_from(["<=", ">="]),
     value=st.floats(0, 1e7),
