@@ -86,6 +86,7 @@ class Reader:
         self._consumer: Consumer | None = None
         self._mine: set[int] = set()  # assigned by the group
         self._next: dict[int, int] = {}  # of those that are read: the offset that comes next
+        self._silent: set[int] = set()  # of those that were resumed: no record has come since
         self._left: list[Any] = []  # came while nobody asked
         self._paused = self._closing = False
         self._rebalancing = False
@@ -181,8 +182,8 @@ class Reader:
         if when is not None and not when.wait(timeout):
             return {}
         if self._paused:
-            self._consumer.resume(self._places())
-            self._paused = False
+            self._resume()
+        self._look()
         messages, self._left = self._left, []
         if most > len(messages):
             messages += self._consumer.consume(most - len(messages), timeout=0)
@@ -209,7 +210,7 @@ class Reader:
             records.append(made(Record, (message.offset(), message.key(), message.value(), message)))
         for partition, fetched in found.items():
             self._next[partition] = fetched.records[-1].offset + 1
-        self._look()
+            self._silent.discard(partition)
         return found
 
     def _look(self) -> None:
@@ -221,6 +222,15 @@ class Reader:
             _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
             if end >= 0:
                 self._ends[partition] = int(end)
+        if self._silent and not self._paused:
+            self._consumer.resume(self._places(self._silent))
+
+    def _resume(self) -> None:
+        """librdkafka loses a resume that the start of its partition overtakes (its issue 5591), and the partition would
+        stay unread for ever. So it is told again, by `_look`, until a record comes; what runs already does not mind."""
+        assert self._consumer is not None
+        self._consumer.resume(self._places())
+        self._paused, self._silent = False, set(self._next)
 
     def _commit(self, wait: bool = False) -> None:
         """What is not taken by the group is told again with the next."""
@@ -260,12 +270,10 @@ class Reader:
         self._left.clear()  # all are fetched again from where they are to be read
         places = [TopicPartition(self._topic, partition, self._next[partition]) for partition in sorted(self._next)]
         self._consumer.assign(places)
-        # librdkafka remembers a pause beyond the assignment: a partition that comes back would stay unread
-        self._consumer.resume(places)
-        self._paused = False
+        self._resume()  # librdkafka remembers a pause beyond the assignment: a partition that comes back is paused
 
-    def _places(self) -> list[TopicPartition]:
-        return [TopicPartition(self._topic, partition) for partition in sorted(self._next)]
+    def _places(self, partitions: Iterable[int] | None = None) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, one) for one in sorted(self._next if partitions is None else partitions)]
 
     def _on_assign(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:
         if self._closing:
@@ -299,6 +307,7 @@ class Reader:
 
     def _forget(self) -> None:
         self._next.clear()
+        self._silent.clear()
         self._ends.clear()
         self._done.clear()
         self._left.clear()

@@ -136,6 +136,37 @@ def test_what_came_while_nobody_asked_is_read_once_although_another_partition_is
     assert all(offsets == sorted(set(offsets)) for offsets in read.values())
 
 
+def test_a_partition_whose_resume_was_lost_is_read_on(
+    lab: Lab, read: Read, shoppers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "UNASKED_S", 0.05)
+    monkeypatch.setattr(module, "LOOK_S", 0.1)
+
+    async def scenario() -> None:
+        one = Member(lab, "one", dict.fromkeys(range(PARTITIONS), 0), read)
+        await asyncio.to_thread(lab.send, shoppers(150))
+        await until(lambda: sum(map(len, read.values())) == 150, "the first records")
+        one.busy.clear()
+        await until(lambda: one.reader._paused, "a reader that nobody asks to pause")
+        resume = one.reader._resume
+
+        def lost() -> None:
+            """All that follows a resume, but for what it does: as librdkafka has it when a start overtakes it."""
+            with monkeypatch.context() as patch:
+                patch.setattr(one.reader, "_places", lambda partitions=None: [])
+                resume()
+
+        monkeypatch.setattr(one.reader, "_resume", lost)
+        await asyncio.to_thread(lab.send, shoppers(30, start=150))
+        one.busy.set()
+        await until(lambda: sum(map(len, read.values())) == 180, "what was sent meanwhile")
+        await one.end()
+
+    asyncio.run(scenario())
+    assert whole(lab, read)
+    assert all(offsets == sorted(set(offsets)) for offsets in read.values())
+
+
 def test_a_callback_that_times_out_does_not_hold_the_reader_for_ever(lab: Lab, read: Read) -> None:
     async def scenario() -> None:
         member = Member(lab, "one", dict.fromkeys(range(PARTITIONS), 0), read)
