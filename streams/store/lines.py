@@ -36,13 +36,13 @@ class Lines:
                 return [_answer(connection) for _ in commands]
 
             answers: list[Any] = connection.retry.call_with_retry(turn, lambda _: connection.disconnect())
+            if connection.should_reconnect():  # the server has said that it goes
+                connection.disconnect()
         except BaseException:
             connection.disconnect()  # an answer may still be on its way
             raise
         finally:
-            self._idle.append(connection)
-        if connection.should_reconnect():  # the server has said that it goes
-            connection.disconnect()
+            self._idle.append(connection)  # last: from here on it is another thread's
         return answers
 
 
