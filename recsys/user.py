@@ -17,10 +17,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import msgspec
+
+from schemas.constraints import Operator
 
 RECENT = 8
 """Interactions kept with their event ids."""
@@ -78,7 +80,7 @@ class Condition(NamedTuple):
     outside was checked as one of those; a User is read back a million times and need not be checked again."""
 
     name: str
-    op: Literal["<=", ">=", "==", "in", "not_in"]
+    op: Operator
     value: float | str | list[str]
     unit: str | None = None
     event_id: str | None = None

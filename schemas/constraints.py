@@ -12,6 +12,8 @@ from pydantic_core import PydanticCustomError
 
 from schemas.wire import Id, Timestamp, Wire
 
+Operator = Literal["<=", ">=", "==", "in", "not_in"]
+
 
 def _operators_take(schema: dict[str, Any]) -> None:
     """The rule of `Constraint.operator_fits` in the words of JSON Schema."""
@@ -38,7 +40,7 @@ class Constraint(Wire):
     model_config = ConfigDict(json_schema_extra=_operators_take)
 
     name: Id
-    op: Literal["<=", ">=", "==", "in", "not_in"]
+    op: Operator
     value: float | str | list[str]
     unit: str | None = Field(None, description="for a price the currency's code")
     event_id: str | None = Field(None, description="the event that asked for it")

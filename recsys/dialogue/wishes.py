@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import cast
 
 from recsys.dialogue import naming
 from recsys.dialogue.amounts import Measure, Price
@@ -18,12 +18,11 @@ from recsys.dialogue.shop_words import BRANDS, MATERIALS, PEOPLE
 from recsys.dialogue.tokens import contains, is_han, joined, key
 from recsys.dialogue.vocabulary import Meaning, Vocabulary
 from recsys.user import Condition
+from schemas.constraints import Operator
 
 MAX_TERM_WORDS = 3  # of a refused phrase that the vocabulary does not know
 MAX_TERM_CHARACTERS = 6  # the same in Chinese
 MAX_NEW = 12  # conditions from one message
-
-Operator = Literal["<=", ">=", "==", "in", "not_in"]
 
 
 @dataclass(slots=True, eq=False)
