@@ -78,6 +78,7 @@ def _fix(vectors: Floats, longest: np.float32, numbers: Fixed) -> None:
 # where processors have an instruction that multiplies twice as many of 16 and adds them up in pairs.
 
 _PIECE = 16
+_CACHE_LINE = 64
 _I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 _NUMBERS = ir.VectorType(_I16, _PIECE)
 _WIDE = ir.VectorType(_I32, _PIECE)
@@ -165,3 +166,23 @@ def products(
 
     places = (types.int64,) * 3
     return types.UniTuple(types.int32, 12)(vectors, *places, others, *places, types.int64), made
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fetch(_context: Any, vectors: Any, row: Any) -> Any:
+    """In kernels: asks for `vectors[row]`, which is needed soon, to be brought into the cache."""
+
+    def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        length = builder.extract_value(array.strides, 0)
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        start = builder.gep(builder.bitcast(array.data, byte), [builder.mul(args[1], length)])
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        read, stay, data = (ir.Constant(number, value) for value in (0, 3, 1))
+        zero, line = (ir.Constant(_I64, value) for value in (0, _CACHE_LINE))
+        with cgutils.for_range_slice(builder, zero, length, line, _I64) as (at, _):
+            builder.call(ask, [builder.gep(start, [at]), read, stay, data])
+        return context.get_dummy_value()
+
+    return types.void(vectors, types.int64), made

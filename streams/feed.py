@@ -297,7 +297,10 @@ class Feed:
         return {topic: dict(places) for topic, places in self._positions.items()}
 
     def _show(self, world: World, positions: Positions) -> None:
-        index = {f"{topic}.index": self._index_at[topic] for topic in _INDEXED} if world.dense.dated else {}
+        dense = world.dense
+        if dense.dated and dense.main is not self._snapshot.world.dense.main:
+            log.info("index_built", vectors=len(dense.main_rows), recall=round(dense.recall, 4))
+        index = {f"{topic}.index": self._index_at[topic] for topic in _INDEXED} if dense.dated else {}
         shown = {t: positions[t] for t in _TOPICS} | index
         self._snapshot = Snapshot(world, shown, self._vectors.encoder_id, self._statistics)
         self._on_world(self._snapshot)

@@ -1,34 +1,33 @@
 """Cells: the vectors nearest to each query by inner product, looked for where they are likely (an inverted file; Jégou,
 Douze and Schmid 2011).
 
-In: fixed-point vectors (`recsys.fixed`). They are dealt to cells, each to the centroid nearest to it; FAISS finds these
-(spherical k-means). A search goes through the vectors of the `probes` cells nearest to the query and gives the best
-of them in order; of equal ones the first. What a query finds does not depend on who else is in the block.
+In: fixed-point vectors (`recsys.fixed`). They are dealt to cells, each to the centroid nearest to it. A search goes
+through the codes (`recsys.index.codes`) of the cells nearest to the query, compares what looks best with the query
+itself and gives the best of that in order. How many cells is found out when an index is made, by queries whose answers
+are known: texts of one catalogue lie in knots, those of another everywhere. What a query finds does not depend on who
+else is in the block.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 
-from recsys.compiled import best, fills, kernel, reads
-from recsys.fixed import STEP, Fixed, Sums, directions, floats, trio
-from recsys.index.exact import nearest_of
+from recsys.fixed import STEP, Fixed, Sums, directions, floats
+from recsys.index.codes import LANES, Codes, asked, look
+from recsys.index.exact import best_of
 
-PROBES = 32
-"""Cells searched, at least, and of many one in `_ONE_IN`. At 100,000 vectors 32 of 1,024 find .998 of the nearest
-hundred; 24 find .993, 48 .9995 and take half as long again."""
-_ONE_IN = 48
+RECALL = 0.99
+"""The share of the nearest that is in the cells searched."""
+AGAIN = 2.0
+"""See `CellIndex`. At 100,000 vectors 1.5 cost two hundredths of recall@100, and 4 gain one."""
+_NEAREST, _OF = 100, 200  # by how many, of how many found, recall is told
+_ASKED = 256  # vectors asked for, and as many mixtures
 _TRAIN_A_CELL = 48  # vectors that centroids are made from
 _ROUNDS = 8
 _DEALT = 4096  # vectors dealt to cells at once
-
-# the means of a cell are the same in every run: below this many vectors FAISS compares them one by one and not by BLAS,
-# whose last bits depend on the shape and on the threads
-faiss.cvar.distance_compute_blas_threshold = 1 << 30
 
 Floats = npt.NDArray[np.float32]
 Longs = npt.NDArray[np.int64]
@@ -36,76 +35,102 @@ Longs = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class CellIndex:
-    """`vectors` int16[n, dim] cell by cell; those of cell c are from `starts[c]` to `starts[c + 1]`; `places` int64[n]:
-    where they stood before."""
+    """`vectors` int16[m, dim], of which `rows` int64[n] are in the index, cell by cell: those of cell c are from
+    `starts[c]` to `starts[c + 1]`, their codes from group `first[c]` on. `places` int64[n]: where among those given
+    they stood. `probes` cells are searched, and `again` vectors compared as they are for each that is wanted; `recall`
+    is the share of the nearest hundred that two hundred found then hold, for vectors and mixtures of them."""
 
+    vectors: Fixed
+    rows: Longs
+    places: Longs
     centroids: Fixed
     starts: Longs
-    vectors: Fixed
-    places: Longs
+    first: Longs
+    codes: Codes
     probes: int
+    again: float = AGAIN
+    recall: float = 0.0
 
     @classmethod
-    def of(cls, vectors: Fixed) -> CellIndex:
-        """Seconds of work for 100,000 vectors, the same result each time."""
-        n, dim = vectors.shape
+    def of(cls, vectors: Fixed, rows: Longs) -> CellIndex:
+        """An index of these rows of `vectors`, which is kept, not copied. Seconds of work for 100,000, the same result
+        each time."""
+        n = len(rows)
         cells = int(2 ** np.round(np.log2(4 * np.sqrt(n))))
-        sample = np.random.default_rng(1).permutation(n)[: cells * _TRAIN_A_CELL]
-        means = faiss.Kmeans(
-            dim, cells, niter=_ROUNDS, seed=1, spherical=True,
-            min_points_per_centroid=1, max_points_per_centroid=_TRAIN_A_CELL,
-        )  # fmt: skip
-        means.train(floats(vectors[np.sort(sample)]))
-        centroids = directions(np.asarray(means.centroids))
-        some = (floats(vectors[at : at + _DEALT]) for at in range(0, n, _DEALT))
-        cell = np.concatenate([nearest_of(centroids, queries, 1)[1][:, 0] for queries in some])
+        sample = rows[np.sort(np.random.default_rng(1).permutation(n)[: cells * _TRAIN_A_CELL])]
+        centroids = _centroids(vectors[sample], cells)
+        cell = _dealt(vectors[rows], centroids)[0]
         places = np.argsort(cell, kind="stable")
-        starts = np.concatenate([[0], np.bincount(cell, minlength=cells).cumsum()])
-        return cls(centroids, starts, vectors[places], places, max(PROBES, cells // _ONE_IN))
+        sizes = np.bincount(cell, minlength=cells)
+        starts = np.concatenate([[0], sizes.cumsum()])
+        first = np.concatenate([[0], (-(-sizes // LANES)).cumsum()])
+        codes = Codes.of(vectors[rows[places]], centroids, starts)
+        probes = _probes(vectors[rows], cell, centroids)
+        made = cls(vectors, rows[places], places, centroids, starts, first, codes, probes)
+        return replace(made, recall=_recall(made, vectors[rows]))
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Longs]:
         """For float32[B, dim] (float32, int64)[B, k]: cosines with the query, if the vectors have length 1, and places
         of the `k` nearest, best first; behind the last that was found -inf and -1."""
-        k = min(k, len(self.vectors))
-        cells = nearest_of(self.centroids, queries, self.probes)[1]
+        k = min(k, len(self.rows))
+        numbers = directions(queries)
+        near, cells = best_of(self.centroids, numbers, self.probes)
         sums, ids = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.int64)
         found = np.empty(len(queries), np.int64)
-        _scan(self.vectors, self.starts, cells, directions(queries), self.places, sums, ids, found)
+        look(
+            self.codes.bits, self.codes.factors, self.starts, self.first, cells, near, *asked(numbers), self.vectors,
+            self.rows, numbers, int(self.again * k), sums, ids, found,
+        )  # fmt: skip
         behind = np.arange(k) >= found[:, None]
-        sims = sums * STEP
+        sims, ids = sums * STEP, self.places[np.where(behind, 0, ids)]
         sims[behind], ids[behind] = -np.inf, -1
         return sims, ids
 
 
-@kernel(
-    reads("int16", 2), reads("int64"), reads("int64", 2), reads("int16", 2), reads("int64"), fills("int32", 2),
-    fills("int64", 2), fills("int64"),
-)  # fmt: skip
-def _scan(
-    vectors: Fixed, starts: Longs, cells: Longs, queries: Fixed, places: Longs, sums: Sums, ids: Longs, found: Longs
-) -> None:
-    """Fills the lines of `sums` and `ids` as far as there are vectors in the cells [B, probes] of each query, and
-    `found` [B] with how far that is."""
-    k = sums.shape[1]
-    for b in range(len(queries)):
-        many = 0
-        for cell in cells[b]:
-            many += starts[cell + 1] - starts[cell]
-        line, where = np.empty(many, np.int32), np.empty(many, np.int64)
-        at = 0
-        for cell in cells[b]:
-            end = starts[cell + 1]
-            for p in range(starts[cell], end, 3):
-                q, r = min(p + 1, end - 1), min(p + 2, end - 1)
-                one, two, three = trio(vectors, p, q, r, queries, b)
-                line[at], where[at] = one, p
-                if q > p:
-                    line[at + 1], where[at + 1] = two, q
-                if r > q:
-                    line[at + 2], where[at + 2] = three, r
-                at += 1 + r - p
-        found[b] = min(k, many)
-        if many > 0:
-            best(line, sums[b, : found[b]], ids[b, : found[b]])
-            for i in range(found[b]):
-                ids[b, i] = places[where[ids[b, i]]]
+def _centroids(vectors: Fixed, cells: int) -> Fixed:
+    """int16[cells, dim]: means of vectors that are nearest to each other, 1 long (spherical k-means; Dhillon and Modha
+    2001). Sums are of whole numbers: the same in every run."""
+    centroids = directions(floats(vectors[np.random.default_rng(1).permutation(len(vectors))[:cells]]))
+    for _ in range(_ROUNDS):
+        cell, near = _dealt(vectors, centroids)
+        order = np.argsort(cell, kind="stable")
+        used, first = np.unique(cell[order], return_index=True)
+        sums = np.add.reduceat(vectors[order], first, axis=0, dtype=np.int64)
+        centroids[used] = directions(sums.astype(np.float32))
+        empty = np.setdiff1d(np.arange(cells), used)  # begins anew at what is furthest from its own
+        centroids[empty] = directions(floats(vectors[np.argsort(near, kind="stable")[: len(empty)]]))
+    return centroids
+
+
+def _dealt(vectors: Fixed, centroids: Fixed) -> tuple[Longs, Sums]:
+    """(int64, int32)[n]: of each vector the cell whose centroid is nearest, and their product."""
+    some = (directions(floats(vectors[at : at + _DEALT])) for at in range(0, len(vectors), _DEALT))
+    near, cell = zip(*(best_of(centroids, one, 1) for one in some), strict=True)
+    return np.concatenate(cell)[:, 0], np.concatenate(near)[:, 0]
+
+
+def _asked(vectors: Fixed, seed: int) -> tuple[Fixed, Fixed]:
+    """What might be asked: some of the vectors, as a text like them would, and mixtures of three, as a taste would."""
+    random = np.random.default_rng(seed)
+    one, two, three = (floats(vectors[random.integers(len(vectors), size=_ASKED)]) for _ in range(3))
+    return directions(one), directions(one + two + three)
+
+
+def _probes(vectors: Fixed, cell: Longs, centroids: Fixed) -> int:
+    """The cells in which RECALL of the nearest are; `cell` int64[n] says where each of `vectors` int16[n, dim] is."""
+    most = 1
+    for queries in _asked(vectors, 2):
+        nearest = cell[best_of(vectors, queries, _NEAREST)[1]]
+        order = best_of(centroids, queries, len(centroids))[1]
+        rank = np.empty_like(order)
+        np.put_along_axis(rank, order, np.broadcast_to(np.arange(len(centroids)), order.shape), 1)
+        places = np.sort(np.take_along_axis(rank, nearest, 1), axis=None)
+        most = max(most, 1 + int(places[int(np.ceil(RECALL * len(places))) - 1]))
+    return most
+
+
+def _recall(index: CellIndex, vectors: Fixed) -> float:
+    """`CellIndex.recall`, by other queries than those that `probes` were found by."""
+    queries = np.concatenate(_asked(vectors, 3))
+    exact, found = best_of(vectors, queries, _NEAREST)[1], index.search(floats(queries), _OF)[1][:, :_NEAREST]
+    return float(np.mean([len(np.intersect1d(a, b)) / len(a) for a, b in zip(exact, found, strict=True)]))

@@ -90,6 +90,11 @@ class DenseIndex:
         return len(self.main_rows) > EXACT
 
     @property
+    def recall(self) -> float:
+        """The share of the nearest hundred that a search finds, as measured when the main part was made."""
+        return self.main.recall if isinstance(self.main, CellIndex) else 1.0
+
+    @property
     def due(self) -> bool:
         """Whether the tail is long enough to pay for a rebuild."""
         return len(self.tail_rows) > max(_TAIL, len(self.main_rows) // 4)
@@ -108,7 +113,7 @@ class DenseIndex:
             rows = order[self.has[order]].astype(np.int32)
         if not len(rows):
             return replace(self, main=None, main_rows=rows, tail_rows=rows)
-        return replace(self, main=_build(self.numbers[rows], self.device), main_rows=rows, tail_rows=rows[:0])
+        return replace(self, main=_build(self.numbers, rows, self.device), main_rows=rows, tail_rows=rows[:0])
 
     def adopting(self, built: DenseIndex, alive: npt.NDArray[np.bool_], order: Ints | None = None) -> DenseIndex:
         """This index with the main part of `built`, an earlier one of the same line that was rebuilt meanwhile."""
@@ -140,15 +145,15 @@ class DenseIndex:
         return np.take_along_axis(rows, best, 1)
 
 
-def _build(numbers: Fixed, device: str) -> Any:
-    if len(numbers) <= EXACT:
-        return ExactIndex(numbers)
+def _build(numbers: Fixed, rows: Ints, device: str) -> Any:
+    if len(rows) <= EXACT:
+        return ExactIndex(numbers[rows])
     if device == "cuda" and gpu.there():
         try:
-            return gpu.GpuIndex(numbers)
+            return gpu.GpuIndex(numbers[rows])
         except RuntimeError as error:
-            goes_on(f"{len(numbers):,} vectors are searched on the processor", error)
-    return CellIndex.of(numbers)
+            goes_on(f"{len(rows):,} vectors are searched on the processor", error)
+    return CellIndex.of(numbers, rows.astype(np.int64))
 
 
 def _search(index: Any, queries: Floats, k: int, pool: Executor | None) -> tuple[Floats, npt.NDArray[np.int64]]:

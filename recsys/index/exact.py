@@ -38,24 +38,35 @@ class ExactIndex:
 def nearest_of(vectors: Fixed, queries: Floats, k: int) -> tuple[Floats, Longs]:
     """For float32[B, dim] (float32, int64)[B, k]: cosines with the query, if the vectors int16[n, dim] have length 1,
     and places of the `k` nearest, at most all, best first."""
+    sums, ids = best_of(vectors, directions(queries), k)
+    return sums * STEP, ids
+
+
+def best_of(vectors: Fixed, queries: Fixed, k: int) -> tuple[Sums, Longs]:
+    """(int32, int64)[B, k]: the highest products of int16[n, dim] with each of int16[B, dim], and places."""
     k = min(k, len(vectors))
     sums, ids = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.int64)
     for at in range(0, len(queries), _MOST):
         _nearest(vectors, _padded(queries[at : at + _MOST]), sums[at : at + _MOST], ids[at : at + _MOST])
-    return sums * STEP, ids
+    return sums, ids
 
 
 def similarities(vectors: Fixed, queries: Floats) -> Floats:
     """float32[B, n]: the similarities of all of int16[n, dim] to float32[B, dim], as `nearest_of` gives them."""
+    return inner_products(vectors, directions(queries)) * STEP
+
+
+def inner_products(vectors: Fixed, queries: Fixed) -> Sums:
+    """int32[B, n]: the products of all of int16[n, dim] with each of int16[B, dim]."""
     padded = _padded(queries)
     near = np.empty((len(padded), len(vectors)), np.int32)
     _all(vectors, padded, near)
-    return near[: len(queries)] * STEP
+    return near[: len(queries)]
 
 
-def _padded(queries: Floats) -> Fixed:
+def _padded(queries: Fixed) -> Fixed:
     numbers = np.zeros((-(-len(queries) // TOGETHER) * TOGETHER, queries.shape[1]), np.int16)
-    numbers[: len(queries)] = directions(queries)
+    numbers[: len(queries)] = queries
     return numbers
 
 

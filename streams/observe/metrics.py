@@ -169,6 +169,14 @@ CATALOGUE_ITEMS = _metric(
 CATALOGUE_PENDING = _metric(
     Gauge, "headwater_catalogue_pending", "Items read that still wait for their vector", (), "items", "worker"
 )
+INDEX_RECALL = _metric(
+    Gauge,
+    "headwater_index_recall",
+    "The share of an item's or a taste's nearest hundred that a search finds, measured when the index was built",
+    (),
+    "ratio",
+    "worker",
+)
 WORLD_AGE_SECONDS = _metric(
     Gauge, "headwater_world_age_seconds", "Since this worker last swapped its World", (), "seconds", "worker"
 )

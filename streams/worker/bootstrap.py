@@ -105,6 +105,7 @@ def _show(snapshot: Snapshot) -> None:
     world = snapshot.world
     metrics.CATALOGUE_ITEMS.set(world.whole_items)
     metrics.CATALOGUE_PENDING.set(len(world.catalogue) - world.whole_items)
+    metrics.INDEX_RECALL.set(world.dense.recall)
     metrics.WORLD_INFO.clear()
     metrics.WORLD_INFO.labels(**world.names).set(1)
     tail = world.statistics.statistics_id.rpartition("-")[2]

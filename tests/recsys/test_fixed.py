@@ -65,7 +65,7 @@ def test_a_vector_of_at_most_one_comes_back_as_it_was(length, long, seed):
 
 
 @settings(max_examples=60)
-@given(LENGTHS, st.floats(1, 1e6), st.integers(0, 2**32 - 1))
+@given(LENGTHS, st.floats(1.02, 1e6), st.integers(0, 2**32 - 1))
 def test_a_longer_vector_is_shortened_to_one_and_a_direction_is_one_long(length, long, seed):
     unit = np.random.default_rng(seed).standard_normal((3, length))
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
