@@ -97,7 +97,7 @@ def live(kafka, namespace, tmp_path, monkeypatch, make):
     monkeypatch.setattr(dense, "EXACT", 30)
     monkeypatch.setattr(dense, "_TAIL", 8)
     monkeypatch.setattr(cells, "_TRAIN_A_CELL", 1)
-    monkeypatch.setattr(cells, "PROBES", 2)
+    monkeypatch.setattr(cells, "RECALL", 0.2)
     monkeypatch.setattr(worlds_module, "empty_world", lambda _: World.empty(DIM))
     settings = Settings(
         namespace=namespace, kafka_bootstrap_servers=kafka.bootstrap, kafka_partitions=3, data_dir=tmp_path,

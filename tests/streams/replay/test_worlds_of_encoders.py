@@ -30,7 +30,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dense, "EXACT", 30)
     monkeypatch.setattr(dense, "_TAIL", 8)
     monkeypatch.setattr(cells, "_TRAIN_A_CELL", 1)
-    monkeypatch.setattr(cells, "PROBES", 1)
+    monkeypatch.setattr(cells, "RECALL", 0.1)
 
 
 Operation = tuple[str, int, int]
