@@ -56,18 +56,19 @@ class CellIndex:
         """An index of these rows of `vectors`, which is kept, not copied. Seconds of work for 100,000, the same result
         each time."""
         n = len(rows)
-        cells = int(2 ** np.round(np.log2(4 * np.sqrt(n))))
-        sample = rows[np.sort(np.random.default_rng(1).permutation(n)[: cells * _TRAIN_A_CELL])]
-        centroids = _centroids(vectors[sample], cells)
-        cell = _dealt(vectors[rows], centroids)[0]
+        cells = min(n, int(2 ** np.round(np.log2(4 * np.sqrt(n)))))
+        mine = vectors[rows]
+        sample = np.sort(np.random.default_rng(1).permutation(n)[: cells * _TRAIN_A_CELL])
+        centroids = _centroids(mine[sample], cells)
+        cell = _dealt(mine, centroids)[0]
         places = np.argsort(cell, kind="stable")
         sizes = np.bincount(cell, minlength=cells)
         starts = np.concatenate([[0], sizes.cumsum()])
         first = np.concatenate([[0], (-(-sizes // LANES)).cumsum()])
-        codes = Codes.of(vectors[rows[places]], centroids, starts)
-        probes = _probes(vectors[rows], cell, centroids)
+        codes = Codes.of(mine, places, centroids, starts)
+        probes = _probes(mine, cell, centroids)
         made = cls(vectors, rows[places], places, centroids, starts, first, codes, probes)
-        return replace(made, recall=_recall(made, vectors[rows]))
+        return replace(made, recall=_recall(made, mine))
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Longs]:
         """For float32[B, dim] (float32, int64)[B, k]: cosines with the query, if the vectors have length 1, and places
@@ -81,10 +82,12 @@ class CellIndex:
             self.codes.bits, self.codes.factors, self.starts, self.first, cells, near, *asked(numbers), self.vectors,
             self.rows, numbers, int(self.again * k), sums, ids, found,
         )  # fmt: skip
-        behind = np.arange(k) >= found[:, None]
-        sims, ids = sums * STEP, self.places[np.where(behind, 0, ids)]
-        sims[behind], ids[behind] = -np.inf, -1
-        return sims, ids
+        sims = sums * STEP
+        if found.min(initial=k) < k:
+            behind = np.arange(k) >= found[:, None]
+            sims[behind], ids[behind] = -np.inf, 0
+            return sims, np.where(behind, -1, self.places[ids])
+        return sims, self.places[ids]
 
 
 def _centroids(vectors: Fixed, cells: int) -> Fixed:

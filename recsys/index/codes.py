@@ -29,6 +29,7 @@ from recsys.fixed import SCALE, Fixed, Sums, fetch, trio
 LANES = 8
 """Vectors whose bits stand side by side."""
 _WORD = 64
+_TURNED = 4096  # vectors turned at once
 _BITS, _ASKED_BITS = 2, 4  # of a vector's number, of a query's
 _MOST = 2 ** (_ASKED_BITS - 1) - 1  # a query's number in these bits, and as far below 0
 _STEP_BITS = 10  # steps of value, to tell the best guesses from the rest
@@ -48,20 +49,20 @@ class Codes:
     factors: Floats
 
     @classmethod
-    def of(cls, vectors: Fixed, centroids: Fixed, starts: Longs) -> Codes:
-        """`vectors` int16[n, dim] cell by cell, those of cell c from `starts[c]` to `starts[c + 1]`."""
+    def of(cls, vectors: Fixed, order: Longs, centroids: Fixed, starts: Longs) -> Codes:
+        """Of `vectors` int16[n, dim]: `order` says which are in cell c, from `starts[c]` to `starts[c + 1]`."""
         sizes = np.diff(starts)
         groups = -(-sizes // LANES)
         first = np.cumsum(groups) - groups
         cell = np.repeat(np.arange(len(sizes)), sizes)
-        place = first[cell] * LANES + np.arange(len(vectors)) - starts[cell]
+        place = first[cell] * LANES + np.arange(len(order)) - starts[cell]
         words = -(-vectors.shape[1] // _WORD)
         levels = np.zeros((int(groups.sum()) * LANES, words * _WORD), np.uint8)
         factors = np.zeros(len(levels), np.float32)
         middles = turned(centroids)
-        for at in range(0, len(vectors), 4096):
-            part = slice(at, at + 4096)
-            levels[place[part]], factors[place[part]] = _steps(turned(vectors[part]) - middles[cell[part]])
+        for at in range(0, len(order), _TURNED):
+            part = slice(at, at + _TURNED)
+            levels[place[part]], factors[place[part]] = _steps(turned(vectors[order[part]]) - middles[cell[part]])
         planes = [_words((levels >> bit & 1).astype(np.uint8)) for bit in range(_BITS)]
         bits = np.stack(planes, axis=-1).reshape(-1, LANES, words, _BITS)
         return cls(np.ascontiguousarray(bits.transpose(0, 2, 3, 1)), factors)

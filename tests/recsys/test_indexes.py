@@ -183,7 +183,7 @@ def test_codes_lose_no_vector_and_guess_well(n, dim, spread, seed):
     vectors = fixed((centre + spread * random.standard_normal((n, dim))).astype(np.float32))
     middle = directions(centre[None].astype(np.float32))
     queries = directions(random.standard_normal((3, dim)).astype(np.float32))
-    codes = Codes.of(vectors, middle, np.array([0, n]))
+    codes = Codes.of(vectors, np.arange(n), middle, np.array([0, n]))
     k, ids = n, np.empty((3, n), np.int64)
     sums, found = np.empty((3, n), np.int32), np.empty(3, np.int64)
     near = inner_products(middle, queries)
@@ -202,7 +202,7 @@ def test_codes_lose_no_vector_and_guess_well(n, dim, spread, seed):
 def test_codes_tell_the_near_from_the_far(dim):
     vectors, queries = fixed(unit(4000, dim)), directions(unit(20, dim))
     middle, starts = np.zeros((1, dim), np.int16), np.array([0, 4000])
-    codes = Codes.of(vectors, middle, starts)
+    codes = Codes.of(vectors, np.arange(4000), middle, starts)
     sums, ids = np.empty((20, 100), np.int32), np.empty((20, 100), np.int64)
     look(
         codes.bits, codes.factors, starts, np.array([0, len(codes.bits)]), np.zeros((20, 1), np.int64),
