@@ -112,7 +112,7 @@ def _dealt(vectors: Fixed, centroids: Fixed) -> tuple[Longs, Sums]:
     return np.concatenate(cell)[:, 0], np.concatenate(near)[:, 0]
 
 
-def _asked(vectors: Fixed, seed: int) -> tuple[Fixed, Fixed]:
+def _questions(vectors: Fixed, seed: int) -> tuple[Fixed, Fixed]:
     """What might be asked: some of the vectors, as a text like them would, and mixtures of three, as a taste would."""
     random = np.random.default_rng(seed)
     one, two, three = (floats(vectors[random.integers(len(vectors), size=_ASKED)]) for _ in range(3))
@@ -122,7 +122,7 @@ def _asked(vectors: Fixed, seed: int) -> tuple[Fixed, Fixed]:
 def _probes(vectors: Fixed, cell: Longs, centroids: Fixed) -> int:
     """The cells in which RECALL of the nearest are; `cell` int64[n] says where each of `vectors` int16[n, dim] is."""
     most = 1
-    for queries in _asked(vectors, 2):
+    for queries in _questions(vectors, 2):
         nearest = cell[best_of(vectors, queries, _NEAREST)[1]]
         order = best_of(centroids, queries, len(centroids))[1]
         rank = np.empty_like(order)
@@ -134,6 +134,6 @@ def _probes(vectors: Fixed, cell: Longs, centroids: Fixed) -> int:
 
 def _recall(index: CellIndex, vectors: Fixed) -> float:
     """`CellIndex.recall`, by other queries than those that `probes` were found by."""
-    queries = np.concatenate(_asked(vectors, 3))
+    queries = np.concatenate(_questions(vectors, 3))
     exact, found = best_of(vectors, queries, _NEAREST)[1], index.search(floats(queries), _OF)[1][:, :_NEAREST]
     return float(np.mean([len(np.intersect1d(a, b)) / len(a) for a, b in zip(exact, found, strict=True)]))

@@ -57,15 +57,15 @@ class Codes:
         cell = np.repeat(np.arange(len(sizes)), sizes)
         place = first[cell] * LANES + np.arange(len(order)) - starts[cell]
         words = -(-vectors.shape[1] // _WORD)
-        levels = np.zeros((int(groups.sum()) * LANES, words * _WORD), np.uint8)
-        factors = np.zeros(len(levels), np.float32)
-        middles = turned(centroids)
+        bits = np.zeros((int(groups.sum()) * LANES, words, _BITS), np.uint64)
+        factors, middles = np.zeros(len(bits), np.float32), turned(centroids)
         for at in range(0, len(order), _TURNED):
             part = slice(at, at + _TURNED)
-            levels[place[part]], factors[place[part]] = _steps(turned(vectors[order[part]]) - middles[cell[part]])
-        planes = [_words((levels >> bit & 1).astype(np.uint8)) for bit in range(_BITS)]
-        bits = np.stack(planes, axis=-1).reshape(-1, LANES, words, _BITS)
-        return cls(np.ascontiguousarray(bits.transpose(0, 2, 3, 1)), factors)
+            levels, factors[place[part]] = _steps(turned(vectors[order[part]]) - middles[cell[part]])
+            for bit in range(_BITS):
+                bits[place[part], :, bit] = _words(levels >> np.uint8(bit) & np.uint8(1))
+        side_by_side = bits.reshape(-1, LANES, words, _BITS).transpose(0, 2, 3, 1)
+        return cls(np.ascontiguousarray(side_by_side), factors)
 
 
 def turned(vectors: Fixed) -> Floats:
@@ -83,7 +83,7 @@ def _turn(dim: int) -> tuple[Longs, Floats]:
     return random.permutation(whole), random.choice(np.array([-1, 1], np.float32), whole)
 
 
-@kernel(reads("int16", 2), fills("int64"), fills("float32"), fills("float32", 2))
+@kernel(reads("int16", 2), reads("int64"), reads("float32"), fills("float32", 2))
 def _hadamard(vectors: Fixed, order: Longs, signs: Floats, lines: Floats) -> None:
     """Fills `lines`: numbers in that order with these signs, times Hadamard matrices, the largest that still fits after
     the last."""
