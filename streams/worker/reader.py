@@ -37,6 +37,8 @@ ENOUGH, GATHER_S = 8, 0.004
 nearly as much as one of four, and the broker and the threads that save and publish need the cores as well. Who finds
 none takes the first that comes at once."""
 LOOK_S = 0.5  # how often the logs' ends are looked up
+SILENT_S = 5.0
+"""A partition of which nothing has come for so long since it was started is asked for its end."""
 STOP_S = 4.0  # waited for the client's end
 POLL_S = 0.05  # how often the client is polled then
 # the cluster will not let us read, however often we ask; or another worker goes by our name
@@ -86,7 +88,9 @@ class Reader:
         self._consumer: Consumer | None = None
         self._mine: set[int] = set()  # assigned by the group
         self._next: dict[int, int] = {}  # of those that are read: the offset that comes next
-        self._silent: set[int] = set()  # of those that were resumed: no record has come since
+        self._silent: set[int] = set()  # of those that were started or resumed: no record has come since
+        self._silent_since = 0.0  # monotonic seconds, or when they were last asked for their ends
+        self._anew: dict[int, int] = {}  # the end for which a silent one was started again
         self._left: list[Any] = []  # came while nobody asked
         self._paused = self._closing = False
         self._rebalancing = False
@@ -224,13 +228,32 @@ class Reader:
                 self._ends[partition] = int(end)
         if self._silent and not self._paused:
             self._consumer.resume(self._places(self._silent))
+            if now - self._silent_since > SILENT_S:
+                self._silent_since = now
+                self._start_anew()
+
+    def _start_anew(self) -> None:
+        """A start is lost if librdkafka hears of a pause or a resume at the same time (its issue 2190): the partition
+        would stay unread for ever. A silent one that has records is started again, once for an end: what is
+        behind the last record may be a transaction's mark."""
+        lost = False
+        for partition in sorted(self._silent):
+            try:
+                end = self._ask_for_ends([partition], timeout=1)[partition]
+            except KafkaException:
+                return  # the broker is away
+            if end > max(self._next[partition], self._anew.get(partition, 0)):
+                log.warning("worker.partition_started_anew", partition=partition, end=end)
+                self._anew[partition], lost = end, True
+        if lost:
+            self._read_from({})
 
     def _resume(self) -> None:
         """librdkafka loses a resume that the start of its partition overtakes (its issue 5591), and the partition would
         stay unread for ever. So it is told again, by `_look`, until a record comes; what runs already does not mind."""
         assert self._consumer is not None
         self._consumer.resume(self._places())
-        self._paused, self._silent = False, set(self._next)
+        self._paused, self._silent, self._silent_since = False, set(self._next), time.monotonic()
 
     def _commit(self, wait: bool = False) -> None:
         """What is not taken by the group is told again with the next."""
@@ -268,9 +291,11 @@ class Reader:
             if partition in self._mine:
                 self._next[partition] = OFFSET_BEGINNING if offset is None else offset
         self._left.clear()  # all are fetched again from where they are to be read
+        # librdkafka remembers a pause beyond the assignment: a partition that comes back is paused. It is resumed
+        # before, as a resume on the heels of a start may lose it (issue 2190)
+        self._resume()
         places = [TopicPartition(self._topic, partition, self._next[partition]) for partition in sorted(self._next)]
         self._consumer.assign(places)
-        self._resume()  # librdkafka remembers a pause beyond the assignment: a partition that comes back is paused
 
     def _places(self, partitions: Iterable[int] | None = None) -> list[TopicPartition]:
         return [TopicPartition(self._topic, one) for one in sorted(self._next if partitions is None else partitions)]
@@ -308,6 +333,7 @@ class Reader:
     def _forget(self) -> None:
         self._next.clear()
         self._silent.clear()
+        self._anew.clear()
         self._ends.clear()
         self._done.clear()
         self._left.clear()
@@ -328,11 +354,11 @@ class Reader:
             raise self._failure
         log.warning("worker.kafka_says", code=error.name(), reason=error.str())
 
-    def _ask_for_ends(self, partitions: Sequence[int]) -> dict[int, int]:
+    def _ask_for_ends(self, partitions: Sequence[int], timeout: float = 10) -> dict[int, int]:
         assert self._consumer is not None
         found = {}
         for one in partitions:
-            _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, one), timeout=10)
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, one), timeout=timeout)
             found[one] = self._ends[one] = int(end)
         return found
 

@@ -167,6 +167,46 @@ def test_a_partition_whose_resume_was_lost_is_read_on(
     assert all(offsets == sorted(set(offsets)) for offsets in read.values())
 
 
+class Deaf:
+    """A consumer that loses the start of a partition, once: as librdkafka does on a resume at the same time."""
+
+    def __init__(self, consumer: Any, partition: int) -> None:
+        self.consumer, self.lost, self.assigned = consumer, partition, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.consumer, name)
+
+    def assign(self, places: list[Any]) -> None:
+        self.assigned += 1
+        self.consumer.assign([one for one in places if one.partition != self.lost])
+        self.lost = -1
+
+
+def test_a_partition_whose_start_was_lost_is_started_again(
+    lab: Lab, read: Read, shoppers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_S", 0.1)
+    monkeypatch.setattr(module, "SILENT_S", 0.5)
+
+    async def scenario() -> None:
+        one = Member(lab, "one", dict.fromkeys(range(PARTITIONS), 0), read)
+        await asyncio.to_thread(lab.send, shoppers(150))
+        await until(lambda: sum(map(len, read.values())) == 150, "the first records")
+        one.reader._consumer = deaf = Deaf(one.reader._consumer, 1)
+        one.due = {0}
+        await until(lambda: deaf.assigned, "a new start")
+        await asyncio.to_thread(lab.send, shoppers(30, start=150))
+        await until(lambda: sum(map(len, read.values())) == 180, "what was sent meanwhile")
+        assert deaf.assigned == 2
+        await asyncio.sleep(1.5)
+        assert deaf.assigned == 2, "what is silent as there is nothing is left alone"
+        await one.end()
+
+    asyncio.run(scenario())
+    assert whole(lab, read)
+    assert all(offsets == sorted(set(offsets)) for offsets in read.values())
+
+
 def test_a_callback_that_times_out_does_not_hold_the_reader_for_ever(lab: Lab, read: Read) -> None:
     async def scenario() -> None:
         member = Member(lab, "one", dict.fromkeys(range(PARTITIONS), 0), read)
