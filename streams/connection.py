@@ -77,9 +77,9 @@ def _running(settings: Settings) -> dict[str, Any]:
         line["kafka"], line["redis"]
     except FileNotFoundError:
         raise NotConnected(
-            f"Nothing runs in {settings.data_dir.resolve()}. Start `headwater up` there (in another terminal), or "
-            "set HEADWATER_KAFKA_BOOTSTRAP_SERVERS and HEADWATER_REDIS_URL to your own; HEADWATER_DATA_DIR names "
-            "another folder."
+            f"Nothing runs in {settings.data_dir.resolve()}. Start `headwater up` there (in another terminal) and wait "
+            "until it says where the console is, or set HEADWATER_KAFKA_BOOTSTRAP_SERVERS and HEADWATER_REDIS_URL to "
+            "your own; HEADWATER_DATA_DIR names another folder."
         ) from None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise NotConnected(
