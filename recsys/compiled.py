@@ -23,7 +23,9 @@ Numbers = npt.NDArray[np.int32]
 Function = TypeVar("Function", bound=Callable[..., Any])
 WHOLE, REAL, FRACTION, YES = numba.types.int64, numba.types.float64, numba.types.float32, numba.types.boolean
 """Types of plain arguments."""
-_STEP_BITS = 10  # steps of value, to tell the best from the rest before they are sorted
+_STEP_BITS = 10
+STEPS = 1 << _STEP_BITS
+"""Steps of value, to tell the best from the rest before they are sorted."""
 
 
 def reads(dtype: str, ndim: int = 1) -> Any:
@@ -87,22 +89,30 @@ def among_best(
     return n + 1
 
 
-@kernel(reads("int32"), fills("int32"), fills("int64"))
-def best(line: Numbers, values: Numbers, places: npt.NDArray[np.int64]) -> None:
-    """Fills `values` and `places` with the best of a line, which has as many at least, by falling value and rising
-    place. What is in the highest steps of value is put into its step's places, in order, and of the last step only as
-    much as there is room for."""
-    k = len(places)
+@kernel(reads("int32"), fills("int32"), gives=numba.types.UniTuple(WHOLE, 2))
+def by_steps(line: Numbers, many: Numbers) -> tuple[np.int64, int]:
+    """Counts the values of a line in STEPS zeros by steps of value, and gives (low, shift): a value is in step
+    `(value - low) >> shift`."""
     low, high = line[0], line[0]
     for value in line:
         low, high = min(low, value), max(high, value)
     shift, wide = 0, np.int64(high) - np.int64(low)
     while wide >> shift >> _STEP_BITS:
         shift += 1
-    many, start = np.zeros(1 << _STEP_BITS, np.int32), np.empty(1 << _STEP_BITS, np.int32)
     for value in line:
         many[(np.int64(value) - low) >> shift] += 1
-    least, found = 1 << _STEP_BITS, 0
+    return np.int64(low), shift
+
+
+@kernel(reads("int32"), fills("int32"), fills("int64"))
+def best(line: Numbers, values: Numbers, places: npt.NDArray[np.int64]) -> None:
+    """Fills `values` and `places` with the best of a line, which has as many at least, by falling value and rising
+    place. What is in the highest steps of value is put into its step's places, in order, and of the last step only as
+    much as there is room for."""
+    k = len(places)
+    many, start = np.zeros(STEPS, np.int32), np.empty(STEPS, np.int32)
+    low, shift = by_steps(line, many)
+    least, found = STEPS, 0
     while found < k:
         least -= 1
         start[least] = found

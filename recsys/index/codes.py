@@ -23,7 +23,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from recsys.compiled import WHOLE, best, fills, kernel, reads
+from recsys.compiled import STEPS, WHOLE, best, by_steps, fills, kernel, reads
 from recsys.fixed import SCALE, Fixed, Sums, fetch, trio
 
 LANES = 8
@@ -32,7 +32,6 @@ _WORD = 64
 _TURNED = 4096  # vectors turned at once
 _BITS, _ASKED_BITS = 2, 4  # of a vector's number, of a query's
 _MOST = 2 ** (_ASKED_BITS - 1) - 1  # a query's number in these bits, and as far below 0
-_STEP_BITS = 10  # steps of value, to tell the best guesses from the rest
 _AHEAD = 12  # vectors fetched before they are compared
 
 Floats = npt.NDArray[np.float32]
@@ -208,16 +207,9 @@ def _counted(_context: Any, bits: Any, group: Any, planes: Any, b: Any) -> Any:
 def _foremost(line: Sums, places: Longs, most: int) -> int:
     """Moves the places of the highest of a line to the front of `places`, in their order; gives how many they are: at
     least `most`, and what lies in the same step of value as the last of them."""
-    low, high = line[0], line[0]
-    for value in line:
-        low, high = min(low, value), max(high, value)
-    shift, wide = 0, np.int64(high) - np.int64(low)
-    while wide >> shift >> _STEP_BITS:
-        shift += 1
-    many = np.zeros(1 << _STEP_BITS, np.int32)
-    for value in line:
-        many[(np.int64(value) - low) >> shift] += 1
-    least, found = 1 << _STEP_BITS, 0
+    many = np.zeros(STEPS, np.int32)
+    low, shift = by_steps(line, many)
+    least, found = STEPS, 0
     while found < most:
         least -= 1
         found += many[least]
